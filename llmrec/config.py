@@ -1,0 +1,94 @@
+"""Recipes: a frozen base that refuses unknown keys, and YAML with ``key=value`` overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from llmrec.errors import ConfigError, did_you_mean
+
+
+class Config(BaseModel):
+    """Base of every recipe: frozen, each field written once with type, default and a one-line docstring."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+C = TypeVar("C", bound=Config)
+
+
+def load_config(kind: type[C], path: Path | None = None, overrides: Sequence[str] = ()) -> C:
+    """Return the recipe of a YAML file with ``key=value`` overrides (dots reach into sections) on top.
+
+    Args:
+        kind: the recipe's class.
+        path: YAML file, or None for the defaults.
+        overrides: for example ``["users=200", "sampling.seed=1"]``; values are read as YAML.
+
+    Raises:
+        ConfigError: the file is missing or no YAML mapping, a key is unknown, or a value does not fit.
+    """
+    values = {} if path is None else _read_yaml(path)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{override!r}", expected="key=value", cure="write for example users=200")
+        _set(values, key.split("."), _parse(override, text), override)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _explain(kind, error) from None
+
+
+def describe_fields(kind: type[Config]) -> list[tuple[str, str, str, str]]:
+    """Return name, type, default and docstring of each field, for ``--help`` and the docs."""
+    rows = []
+    for name, info in kind.model_fields.items():
+        default = "required" if info.is_required() else repr(info.get_default(call_default_factory=True))
+        rows.append((name, str(getattr(info.annotation, "__name__", info.annotation)), default, info.description or ""))
+    return rows
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError:
+        raise ConfigError(f"no file {str(path)!r}", expected="a YAML recipe", cure="check the path") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{str(path)!r} ({error})", expected="valid YAML", cure="mend that line") from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{str(path)!r} holds a {type(values).__name__}", expected="keys and values", cure="see configs/"
+        )
+    return values
+
+
+def _parse(override: str, text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{override!r}", expected="a YAML value", cure="quote the value") from None
+
+
+def _set(values: dict[str, Any], keys: list[str], value: object, override: str) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{override!r}", expected=f"{key!r} to be a section", cure="drop what follows the dot")
+    values[keys[-1]] = value
+
+
+def _explain(kind: type[Config], error: ValidationError) -> ConfigError:
+    """Turn pydantic's first complaint into one line: value, expectation, cure."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = kind.model_fields
+        return ConfigError(f"unknown key {key!r}", expected=f"a key of {kind.__name__}", cure=did_you_mean(key, known))
+    if first["type"] == "missing":
+        return ConfigError(f"no {key!r}", expected="a value for it", cure=f"add {key}=…")
+    return ConfigError(f"{key} = {first['input']!r}", expected=first["msg"].lower(), cure="change it")

@@ -1,0 +1,112 @@
+"""Files written whole or not at all, and read with errors that a user understands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from llmrec.errors import DataError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it there if the block ends well, else remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; it replaces ``path`` if the block ends well, else it goes.
+
+    An existing ``path`` is moved aside first and removed last, so that at no moment half of one is there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            path.replace(old)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as indented JSON, whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DataError: the file is missing or is no JSON object.
+    """
+    cure = "point at the folder that llmrec wrote, or write it again"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"no file {str(path)!r}", expected="a folder written by llmrec", cure=cure) from None
+    except (ValueError, OSError) as error:
+        raise DataError(f"{str(path)!r} ({error})", expected="readable JSON", cure=cure) from None
+    if not isinstance(value, dict):
+        raise DataError(f"{str(path)!r} holds a {type(value).__name__}", expected="a JSON object", cure=cure)
+    return value
+
+
+def read_parquet(path: Path, columns: Iterable[str] = ()) -> pl.DataFrame:
+    """Read a Parquet file and check that it has ``columns``.
+
+    Raises:
+        DataError: the file is missing, truncated or lacks a column.
+    """
+    try:
+        frame = pl.read_parquet(path, glob=False)
+    except FileNotFoundError:
+        raise DataError(
+            f"no file {str(path)!r}", expected="a Parquet file", cure="check the path, or write it first"
+        ) from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{str(path)!r} cannot be read ({reason})",
+            expected="a whole Parquet file",
+            cure="it may be truncated: write it again",
+        ) from None
+    require_columns(frame, columns, where=str(path))
+    return frame
+
+
+def require_columns(frame: pl.DataFrame, columns: Iterable[str], *, where: str) -> None:
+    """Raise a DataError that names the columns which ``frame`` lacks."""
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"{where} has no column {', '.join(map(repr, missing))} (it has {', '.join(frame.columns)})",
+            expected=f"the columns {', '.join(columns)}",
+            cure="rename or add it",
+        )
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays as a compressed npz, never with pickle."""
+    np.savez_compressed(path, allow_pickle=False, **arrays)

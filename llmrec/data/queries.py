@@ -1,0 +1,82 @@
+"""Who asks, and what they did before: the input of every recommender and ranker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrec.data.events import frozen_array
+from llmrec.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """A batch of requests.
+
+    Attributes:
+        users: int32 (q,), user numbers; -1 is a user nobody has seen.
+        history: int32 (q, h), item numbers from oldest to newest, left-padded with -1.
+    """
+
+    users: NDArray[np.int32]
+    history: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "users", frozen_array(self.users, np.int32))
+        object.__setattr__(self, "history", frozen_array(self.history, np.int32))
+        if self.history.ndim != 2 or len(self.history) != len(self.users):
+            raise DataError(
+                f"{len(self.users)} users with a history of shape {self.history.shape}",
+                expected="one row of history for each user",
+                cure="pass history as (q, h), left-padded with -1",
+            )
+
+    @classmethod
+    def from_histories(cls, histories: Sequence[Sequence[int]], users: Sequence[int] | None = None) -> Queries:
+        """Return queries from ragged histories (item numbers, oldest first); ``users`` default to unseen."""
+        width = max((len(row) for row in histories), default=0)
+        padded = np.full((len(histories), width), -1, np.int32)
+        for row, items in enumerate(histories):
+            padded[row, width - len(items) :] = items
+        return cls(np.full(len(histories), -1, np.int32) if users is None else np.asarray(users, np.int32), padded)
+
+    def last(self, history: int) -> Queries:
+        """Return the queries with at most the ``history`` newest items each."""
+        return self if self.history.shape[1] <= history else Queries(self.users, self.history[:, -history:])
+
+    def select(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Queries:
+        """Return the queries of some rows."""
+        return Queries(self.users[rows], self.history[rows])
+
+    def lists(self) -> list[list[int]]:
+        """Return each history as a plain list without its padding."""
+        return [row[row >= 0].tolist() for row in self.history]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+def pad_ragged(
+    rows: NDArray[np.integer], values: NDArray[np.int32], n_rows: int, *, last: int | None = None
+) -> NDArray[np.int32]:
+    """Return (n_rows, width) int32 with the values of each row in input order, left-padded with -1.
+
+    Args:
+        rows: (n,) row number of each value, in any order.
+        values: (n,).
+        n_rows: number of rows.
+        last: keep only so many newest values of a row.
+    """
+    order = np.argsort(rows, kind="stable")
+    rows, values = np.asarray(rows)[order], values[order]
+    counts = np.bincount(rows, minlength=n_rows) if n_rows else np.zeros(0, np.int64)
+    ends = np.cumsum(counts)
+    from_end = ends[rows] - 1 - np.arange(len(rows)) if len(rows) else np.zeros(0, np.int64)
+    width = int(counts.max(initial=0)) if last is None else min(last, int(counts.max(initial=0)))
+    keep = from_end < width
+    padded = np.full((n_rows, width), -1, np.int32)
+    padded[rows[keep], width - 1 - from_end[keep]] = values[keep]
+    return padded

@@ -1,0 +1,200 @@
+"""The verbs: what a recommender, a ranker or a language-model engine can do, and the words they exchange.
+
+Protocols, not base classes: anything with the right methods fits. ``llmrec.testing`` has a contract test for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrec.data import Candidates, Dataset, Queries
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is told; what many prompts share comes first, what varies comes last.
+
+    Attributes:
+        user: the request; ends without a trailing space.
+        system: instructions before it; an engine whose model has no chat template puts them in front.
+    """
+
+    user: str
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How text is generated.
+
+    Attributes:
+        max_tokens: at most so many new tokens.
+        temperature: 0 is greedy.
+        top_p: nucleus probability mass, in (0, 1].
+        stop: texts that end the answer; they are not part of it.
+        seed: of the random draws.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A generated answer.
+
+    Attributes:
+        text: the new text only.
+        prompt_tokens: tokens read.
+        output_tokens: tokens written.
+        finish: why it ended: a stop, the length limit, or an error.
+        error: what went wrong where ``finish`` is ``error``; such a row is recorded, never fatal.
+    """
+
+    text: str
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    finish: Literal["stop", "length", "error"] = "stop"
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run spent; add two with ``+``.
+
+    Attributes:
+        prompts: prompts asked for, whether computed or cached.
+        prompt_tokens: tokens read by the model (a shared prefix counts once where the engine computes it once).
+        output_tokens: tokens written or scored.
+        cache_hits: answers (generated or scored) that the cache held.
+        cache_misses: answers that the model computed.
+        seconds: wall time inside the engine.
+    """
+
+    prompts: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompts + other.prompts,
+            self.prompt_tokens + other.prompt_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_hits + other.cache_hits,
+            self.cache_misses + other.cache_misses,
+            self.seconds + other.seconds,
+        )
+
+    def money(self, input_price: float, output_price: float) -> float:
+        """Return the cost at prices per million tokens read and written."""
+        return (self.prompt_tokens * input_price + self.output_tokens * output_price) / 1e6
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """Proposes items from histories, also for users nobody has seen."""
+
+    def recommend(self, queries: Queries, k: int, *, exclude_seen: bool = True) -> Candidates:
+        """Return the k best items for each query (padded with -1 where fewer are left), never one of its history."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """Learns from a data set."""
+
+    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Learn and return itself; the same seed on the same machine gives the same numbers."""
+        ...
+
+
+@runtime_checkable
+class Storable(Protocol):
+    """Saves to a folder without pickle and comes back with the same scores."""
+
+    def save(self, folder: Path) -> Path:
+        """Write the model to a folder, whole or not at all."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a folder that ``save`` wrote."""
+        ...
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """Orders candidates: DeepFM, a language model and MMR share this signature."""
+
+    def rank(self, queries: Queries, candidates: Candidates) -> Candidates:
+        """Return a permutation of each row of candidates, best first."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Writes text."""
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """Return one completion for each prompt, in order."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Reads off how probable given answers are."""
+
+    def logprobs(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[str]]) -> list[FloatArray]:
+        """Return, for each prompt, the natural log-probability of each of its answers, summed over their tokens."""
+        ...
+
+
+@runtime_checkable
+class Engine(Generator, Scorer, Protocol):
+    """A language model that can be asked."""
+
+    @property
+    def identity(self) -> str:
+        """Name of model, weights, number format and adapter: equal identities give equal answers."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What the engine has spent since it was made."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns texts into vectors."""
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Return (n, d), L2-normalised."""
+        ...
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """Judges generated texts, in trl's calling convention."""
+
+    def __call__(self, prompts: Sequence[str], completions: Sequence[str], **columns: Sequence[object]) -> list[float]:
+        """Return one reward for each completion."""
+        ...
