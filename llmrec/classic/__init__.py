@@ -1,1 +1,1 @@
-"""."""
+"""Classic recommenders without a language model: recall, ranking, re-ranking."""

@@ -79,10 +79,10 @@ class Candidates:
     def with_scores(self, scores: NDArray[np.float32]) -> Candidates:
         """Return the same items ordered by new scores (q, k), best first; ties and NaN keep the incoming order."""
         scores = np.where(self.items < 0, np.nan, np.asarray(scores, np.float32))
-        key = np.where(np.isnan(scores), np.inf, -scores)
-        key[self.items < 0] = np.inf
-        # Padding goes behind unscored items: a stable sort by (is padding, key).
-        order = np.lexsort((key, self.items < 0), axis=1)
+        unscored = np.isnan(scores)
+        key = np.where(unscored, 0, -scores)
+        # Unscored items go behind scored ones (-inf too), padding behind both: a stable sort, last key first.
+        order = np.lexsort((key, unscored, self.items < 0), axis=1)
         return Candidates(np.take_along_axis(self.items, order, 1), np.take_along_axis(scores, order, 1))
 
     def top(self, k: int) -> Candidates:

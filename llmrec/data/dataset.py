@@ -171,7 +171,7 @@ class Dataset:
         users = read_parquet(folder / "users.parquet", ["id"])
         shown = folder / "impressions.parquet"
         return cls(
-            name=str(about["name"]),
+            name=str(about.get("name", folder.name)),
             interactions=Interactions(*(events[name].to_numpy() for name in ("user", "item", "time", "value"))),
             users=Vocabulary(users["id"]),
             items=Vocabulary(items["id"]),

@@ -15,6 +15,9 @@ import polars as pl
 
 from llmrec.errors import DataError
 
+MARKERS = ("dataset.json", "split.json", "config.json")
+"""One of these lies in every folder that llmrec writes."""
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -33,7 +36,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; it replaces ``path`` if the block ends well, else it goes.
 
     An existing ``path`` is moved aside first and removed last, so that at no moment half of one is there.
+
+    Raises:
+        DataError: ``path`` is a file, or a folder with content that llmrec did not write.
     """
+    path = path.resolve()
+    _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
@@ -43,10 +51,26 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         if path.exists():
             path.replace(old)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            if old.exists():
+                old.replace(path)
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise a DataError rather than replace what somebody else keeps in ``path``."""
+    ours = path.is_dir() and (not any(path.iterdir()) or any((path / marker).is_file() for marker in MARKERS))
+    if path.exists() and not ours:
+        raise DataError(
+            f"{str(path)!r} exists and holds something else",
+            expected="a new folder, an empty one, or one that llmrec wrote",
+            cure="name another folder",
+        )
 
 
 def write_json(path: Path, value: object) -> None:
@@ -108,5 +132,18 @@ def require_columns(frame: pl.DataFrame, columns: Iterable[str], *, where: str) 
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Write arrays as a compressed npz, never with pickle."""
-    np.savez_compressed(path, allow_pickle=False, **arrays)
+    """Write arrays as a compressed npz, never with pickle.
+
+    Raises:
+        DataError: an array holds Python objects.
+    """
+    # Older NumPy takes its own flag against pickle for one more array, so the check is ours.
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise DataError(f"array {name!r} of Python objects", expected="numbers or text", cure="convert it first")
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def cache_folder() -> Path:
+    """Return where downloads, converted models and answers are kept: ``$LLMREC_CACHE``, else ``~/.cache/llmrec``."""
+    return Path(os.environ.get("LLMREC_CACHE") or Path.home() / ".cache" / "llmrec")

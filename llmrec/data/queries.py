@@ -45,7 +45,11 @@ class Queries:
 
     def last(self, history: int) -> Queries:
         """Return the queries with at most the ``history`` newest items each."""
-        return self if self.history.shape[1] <= history else Queries(self.users, self.history[:, -history:])
+        return (
+            self
+            if self.history.shape[1] <= history
+            else Queries(self.users, self.history[:, self.history.shape[1] - history :])
+        )
 
     def select(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Queries:
         """Return the queries of some rows."""

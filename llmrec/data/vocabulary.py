@@ -53,9 +53,11 @@ class Vocabulary:
 
     def numbers(self, ids: Iterable[int] | Iterable[str] | pl.Series) -> NDArray[np.int32]:
         """Return the number of each id, int32 (n,); -1 where the id is unknown or null."""
-        asked = ids if isinstance(ids, pl.Series) else pl.Series("id", list(ids))
+        asked = ids if isinstance(ids, pl.Series) else pl.Series("id", list(ids), strict=False)
         if not len(asked) or not len(self.ids):
             return np.full(len(asked), -1, np.int32)
+        if asked.dtype.is_float():
+            asked = asked.set(asked != asked.floor(), None)  # a cast alone would turn the unknown id 1.5 into 1
         asked = asked.cast(self.ids.dtype, strict=False)
         ids_sorted, order = self._sorted
         place = ids_sorted.search_sorted(asked).clip(0, len(ids_sorted) - 1)

@@ -1,1 +1,1 @@
-"""."""
+"""Raw files become a Dataset; a Dataset becomes a Split."""

@@ -1,1 +1,1 @@
-"""."""
+"""Recall: models that propose candidates from a history alone."""

@@ -1,0 +1,149 @@
+"""Factorisations: ALS, whose user vectors are folded in from histories, and EASE, a linear model in closed form."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from implicit.cpu.als import AlternatingLeastSquares
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from llmrec.classic.recall.history import BLOCK_FLOATS, HistoryRecommender
+from llmrec.classic.recall.store import Arrays
+from llmrec.config import Config
+from llmrec.data.queries import pad_ragged
+from llmrec.errors import ModelError
+from llmrec.protocols import FloatArray
+
+
+class ALSConfig(Config):
+    """Hyper-parameters of ALS."""
+
+    factors: int = Field(128, ge=1)
+    """Length of the item and user vectors."""
+    alpha: float = Field(2.0, gt=0)
+    """Confidence of a seen item, where an unseen one has 1 (``implicit``'s meaning; the paper's is 1 + alpha)."""
+    regularization: float = Field(0.1, gt=0)
+    """Weight of the squared norm of the vectors."""
+    iterations: int = Field(15, ge=1)
+    """Passes over users and items."""
+
+
+class ALS(HistoryRecommender[ALSConfig]):
+    """Matrix factorisation of who had what, by ``implicit``; each query's user vector is solved from its history.
+
+    A known user gets the same closed-form half step as an unseen one, not the vector that training left.
+
+    Paper: Hu, Koren, Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008. Values are ignored
+    here: each item that was seen has the same confidence.
+    """
+
+    name: ClassVar[str] = "als"
+    config_class: ClassVar[type[Config]] = ALSConfig
+
+    def _learn(self, seen: csr_matrix, seed: int) -> Arrays:
+        # implicit runs its own threads, and warns (rightly: it is ten times slower) where BLAS has some as well.
+        with threadpool_limits(1, "blas"):
+            model = AlternatingLeastSquares(**self.config.model_dump(), random_state=seed)
+            model.fit(seen, show_progress=False)
+        return {"item_factors": model.item_factors}
+
+    def _adopt(self, arrays: Arrays, n_items: int) -> None:
+        self.item_factors: FloatArray = arrays["item_factors"]
+        if self.item_factors.shape != (n_items, self.config.factors):
+            raise ValueError(f"item_factors of shape {self.item_factors.shape}")
+        exact = self.item_factors.astype(np.float64)
+        self._gram = exact.T @ exact + self.config.regularization * np.eye(self.config.factors)
+
+    def user_factors(self, histories: csr_matrix) -> FloatArray:
+        """Return user vectors (q, factors) of histories: ones (q, n_items); zeros for an empty one.
+
+        With Y the item vectors, p a history, C its confidences and r the regularization, solves
+        (YtY + Yt(C - I)Y + rI) x = YtCp.
+        """
+        lengths = np.diff(histories.indptr)
+        by_length = np.argsort(-lengths, kind="stable")  # like with like: padding to the longest of all costs tenfold
+        solved = np.zeros((len(lengths), self.config.factors), np.float32)
+        start = 0
+        # Many small systems: BLAS threads wait for one another more than they work.
+        with threadpool_limits(1, "blas"):
+            while start < len(by_length):
+                floats = self.config.factors * int(lengths[by_length[start]] + 2 * self.config.factors)
+                # An eighth of a block: these are of 64 bits, with copies, and small ones stay in the CPU's cache.
+                rows = by_length[start : start + max(1, BLOCK_FLOATS // (8 * floats))]
+                solved[rows] = self._solve(histories[rows])
+                start += len(rows)
+        return solved
+
+    def _solve(self, histories: csr_matrix) -> NDArray[np.float64]:
+        """Return user vectors (q, factors) of histories of like length."""
+        rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
+        padded = pad_ragged(rows, histories.indices, histories.shape[0])
+        seen = self.item_factors[padded].astype(np.float64) * (padded >= 0)[:, :, None]
+        left = self._gram + (self.config.alpha - 1) * (seen.transpose(0, 2, 1) @ seen)
+        return np.linalg.solve(left, self.config.alpha * seen.sum(axis=1)[:, :, None])[:, :, 0]
+
+    def _score(self, histories: csr_matrix) -> FloatArray:
+        return self.user_factors(histories) @ self.item_factors.T
+
+
+class EASEConfig(Config):
+    """Hyper-parameters of EASE."""
+
+    regularization: float = Field(200.0, gt=0)
+    """Weight of the squared norm of the weights (the paper's lambda); more for sparser data."""
+    max_items: int = Field(20_000, ge=1)
+    """Refuse more items with events: n of them take 4 n² bytes (1.5 GiB at 20,000), up to 28 n² while fitting."""
+
+
+class EASE(HistoryRecommender[EASEConfig]):
+    """A linear model in which an item's score is a weighted sum of the history's items, itself excluded.
+
+    Only items with training events get weights; the others score 0, as they would in the full matrix.
+
+    Paper: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019. Values are ignored, as there.
+    """
+
+    name: ClassVar[str] = "ease"
+    config_class: ClassVar[type[Config]] = EASEConfig
+
+    def _learn(self, seen: csr_matrix, seed: int) -> Arrays:  # noqa: ARG002 - nothing is random here
+        items = np.unique(seen.indices).astype(np.int32)
+        if len(items) > self.config.max_items:
+            raise ModelError(
+                f"{len(items)} items with events",
+                expected=f"at most max_items = {self.config.max_items} for EASE",
+                cure="drop rare items, use item-knn, or raise max_items if the memory is there",
+            )
+        weights = _inverse_gram(seen[:, items].astype(np.float64), self.config.regularization)
+        weights /= -np.diag(weights).copy()
+        np.fill_diagonal(weights, 0)
+        return {"items": items, "weights": weights.astype(np.float32, order="C")}
+
+    def _adopt(self, arrays: Arrays, n_items: int) -> None:
+        self.items: NDArray[np.int32] = arrays["items"]
+        self.weights: FloatArray = arrays["weights"]
+        if self.weights.shape != (len(self.items), len(self.items)) or self.items.max(initial=0) >= n_items:
+            raise ValueError(f"weights of shape {self.weights.shape} for {len(self.items)} items")
+
+    def _score(self, histories: csr_matrix) -> FloatArray:
+        scores = np.zeros(histories.shape, np.float32)
+        scores[:, self.items] = histories[:, self.items] @ self.weights
+        return scores
+
+
+def _inverse_gram(seen: csr_matrix, regularization: float) -> NDArray[np.float64]:
+    """Return the inverse (n, n) of XtX + regularization I, where X = seen (u, n).
+
+    With fewer users than items it goes through a (u, u) matrix (Woodbury's identity): u n² steps instead of n³.
+    """
+    if seen.shape[0] >= seen.shape[1]:
+        return np.linalg.inv((seen.T @ seen).toarray() + regularization * np.eye(seen.shape[1]))
+    dense = seen.toarray()
+    explained = np.linalg.solve((seen @ seen.T).toarray() + regularization * np.eye(len(dense)), dense)
+    inverse: NDArray[np.float64] = dense.T @ (explained / -regularization)
+    np.fill_diagonal(inverse, np.diag(inverse) + 1 / regularization)
+    return inverse

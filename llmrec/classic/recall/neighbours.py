@@ -1,0 +1,71 @@
+"""Item-kNN: items whose users are those of the history's items."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, cast
+
+import numpy as np
+from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight, normalize, tfidf_weight
+from pydantic import Field
+from scipy.sparse import csr_matrix
+
+from llmrec.classic.recall.history import HistoryRecommender
+from llmrec.classic.recall.store import Arrays
+from llmrec.config import Config
+from llmrec.protocols import FloatArray
+
+
+class ItemKNNConfig(Config):
+    """Hyper-parameters of item-kNN."""
+
+    neighbours: int = Field(100, ge=1)
+    """Most similar items kept for each item, itself among them (``implicit``'s K)."""
+    weighting: Literal["cosine", "tfidf", "bm25"] = "bm25"
+    """How an item's users are weighted before items are compared; tfidf and bm25 discount users who had much."""
+    bm25_k1: float = Field(1.2, gt=0)
+    """BM25's saturation; only read with weighting=bm25."""
+    bm25_b: float = Field(0.5, ge=0, le=1)
+    """BM25's discount of popular items, 0 (none) to 1; only read with weighting=bm25."""
+
+
+class ItemKNN(HistoryRecommender[ItemKNNConfig]):
+    """Scores an item by its similarity to the history's items, summed; the similarities are those of ``implicit``.
+
+    An item that is no neighbour of the history would score 0 with all others of its kind. Such items come after all
+    neighbours, most popular first, with scores from -1 to 0.
+
+    Paper: Sarwar, Karypis, Konstan, Riedl, Item-Based Collaborative Filtering Recommendation Algorithms, WWW 2001.
+    Values are ignored here: the paper's are ratings.
+    """
+
+    name: ClassVar[str] = "item-knn"
+    config_class: ClassVar[type[Config]] = ItemKNNConfig
+
+    def _learn(self, seen: csr_matrix, seed: int) -> Arrays:  # noqa: ARG002 - nothing is random here
+        items = seen.T
+        if self.config.weighting == "cosine":
+            weighted = normalize(items)
+        elif self.config.weighting == "tfidf":
+            weighted = tfidf_weight(items)
+            # A user who had nearly everything weighs nothing, and an item with only such users has no length.
+            weighted.eliminate_zeros()
+            weighted = normalize(weighted)
+        else:
+            weighted = bm25_weight(items, self.config.bm25_k1, self.config.bm25_b)
+        model = ItemItemRecommender(K=self.config.neighbours)
+        model.fit(weighted.T.tocsr(), show_progress=False)
+        found = model.similarity
+        return {"similarity": found.data.astype(np.float32), "indices": found.indices, "indptr": found.indptr}
+
+    def _adopt(self, arrays: Arrays, n_items: int) -> None:
+        parts = (arrays["similarity"], arrays["indices"], arrays["indptr"])
+        self.similarity = csr_matrix(parts, shape=(n_items, n_items))
+        self.similarity.check_format(full_check=True)
+        counts = arrays["popularity"].astype(np.float64)
+        # Above every count by one, so that the most popular item stays below 0.
+        self._tail = (counts / (counts.max() + 1) - 1).astype(np.float32)
+
+    def _score(self, histories: csr_matrix) -> FloatArray:
+        scores = cast("FloatArray", (histories @ self.similarity).toarray())
+        alone = (scores == 0) & scores.any(axis=1, keepdims=True)
+        return np.where(alone, self._tail, scores)

@@ -1,0 +1,75 @@
+"""The terminal: one console, a progress bar on a terminal and plain log lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from llmrec.protocols import Usage
+
+console = Console(highlight=False)
+log = logging.getLogger("llmrec")
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class Meter:
+    """Receives how much of a long work is done.
+
+    Args:
+        title: what the work is.
+        bar: the bar to move, or None to log lines.
+    """
+
+    def __init__(self, title: str, bar: Progress | None) -> None:
+        self.title, self.bar = title, bar
+        self.task = bar.add_task(title, total=None) if bar is not None else None
+        self.next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are finished."""
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=done, total=total)
+        elif done == total or time.monotonic() >= self.next_line:
+            self.next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+            log.info("%s: %s of %s", self.title, f"{done:,}", f"{total:,}")
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Meter]:
+    """Yield a meter for one long work."""
+    if not console.is_terminal:
+        yield Meter(title, None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield Meter(title, bar)
+
+
+def print_usage(usage: Usage, *, title: str, money: float = 0.0) -> None:
+    """Print what a run spent, or in a dry run would spend."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    answered = usage.cache_hits + usage.cache_misses
+    rows = [
+        ("prompts", f"{usage.prompts:,}"),
+        ("prompt tokens", f"{usage.prompt_tokens:,}"),
+        ("output tokens (written or scored)", f"{usage.output_tokens:,}"),
+        ("answers from the cache", f"{usage.cache_hits:,} of {answered:,}"),
+        ("seconds", f"{usage.seconds:,.1f}"),
+    ]
+    if money:
+        rows.append(("money", f"{money:,.2f}"))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

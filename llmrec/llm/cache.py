@@ -1,0 +1,217 @@
+"""A cache of answers on disk, so that a killed run resumes where it stopped and nothing is paid for twice.
+
+SQLite in write-ahead mode: several processes may share a file, and what was committed survives a SIGKILL. Keys are
+digests of the engine's identity, the prompt and either the answer that was scored or the sampling that generated; so
+adding a candidate, a user or a template to a finished run computes only what is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, astuple, replace
+from pathlib import Path
+
+import numpy as np
+
+from llmrec.errors import DataError
+from llmrec.protocols import Completion, Engine, FloatArray, Prompt, Sampling, Usage
+
+Progress = Callable[[int, int], None]
+"""Called with how many prompts are done, and how many there are."""
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, value NOT NULL) WITHOUT ROWID"
+_LOOKUP = 500
+
+
+class AnswerStore:
+    """Answers by key in one SQLite file.
+
+    Args:
+        path: the file; made if it is not there.
+
+    Raises:
+        DataError: the file is no answer store, or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        try:
+            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            raise DataError(
+                f"cache {str(path)!r} cannot be opened ({error})",
+                expected="an SQLite file that llmrec wrote",
+                cure="name another file, or delete this one",
+            ) from None
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, float | str]:
+        """Return what is stored of ``keys``."""
+        found: dict[bytes, float | str] = {}
+        for start in range(0, len(keys), _LOOKUP):
+            some = keys[start : start + _LOOKUP]
+            marks = ",".join("?" * len(some))
+            found.update(self._db.execute(f"SELECT key, value FROM answers WHERE key IN ({marks})", some))  # noqa: S608
+        return found
+
+    def put(self, rows: Iterable[tuple[bytes, float | str]]) -> None:
+        """Store rows in one transaction."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
+        self._db.execute("COMMIT")
+
+    def __len__(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM answers").fetchone()[0])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+class CachedEngine:
+    """An engine that answers from a store and computes what is missing, committing as it goes.
+
+    Args:
+        engine: what computes.
+        path: the store's file.
+        commit_every: prompts between two commits; so many may be computed again after a kill.
+        progress: called after each commit.
+        dry_run: compute and store nothing: misses are only counted in tokens, scores come back NaN and texts empty.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        path: Path,
+        *,
+        commit_every: int = 64,
+        progress: Progress | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        self.engine, self.commit_every, self.progress, self.dry_run = engine, commit_every, progress, dry_run
+        self.store = AnswerStore(path)
+        self.usage = Usage()
+
+    @property
+    def identity(self) -> str:
+        """The wrapped engine's identity."""
+        return self.engine.identity
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has."""
+        return self.engine.count_tokens(texts)
+
+    def logprobs(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[str]]) -> list[FloatArray]:
+        """Return the summed log-probability of each answer, from the store where it is there."""
+        scores: list[FloatArray] = []
+        for start in range(0, len(prompts), self.commit_every):
+            chunk = slice(start, start + self.commit_every)
+            scores += self._score_chunk(prompts[chunk], answers[chunk])
+            self._report(len(scores), len(prompts))
+        return scores
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """Return one completion for each prompt, from the store where it is there; failed rows are not stored."""
+        completions: list[Completion] = []
+        for start in range(0, len(prompts), self.commit_every):
+            completions += self._generate_chunk(prompts[start : start + self.commit_every], sampling)
+            self._report(len(completions), len(prompts))
+        return completions
+
+    def _score_chunk(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[str]]) -> list[FloatArray]:
+        begin = time.perf_counter()
+        keys = [
+            [self._key(prompt, "score", answer) for answer in row] for prompt, row in zip(prompts, answers, strict=True)
+        ]
+        known = self.store.get([key for row in keys for key in row])
+        n_hits = sum(key in known for row in keys for key in row)
+        # Only what is missing is asked for, each answer once even if it stands twice.
+        todo = [
+            list({key: text for key, text in zip(row, texts, strict=True) if key not in known}.items())
+            for row, texts in zip(keys, answers, strict=True)
+        ]
+        rows = [row for row, missing in enumerate(todo) if missing]
+        spent = self._compute_scores([prompts[row] for row in rows], [todo[row] for row in rows], known)
+        n_misses = sum(map(len, keys)) - n_hits
+        self.usage += Usage(
+            len(prompts), spent.prompt_tokens, spent.output_tokens, n_hits, n_misses, time.perf_counter() - begin
+        )
+        return [np.array([known[key] for key in row], np.float32) for row in keys]
+
+    def _compute_scores(
+        self, prompts: list[Prompt], missing: list[list[tuple[bytes, str]]], known: dict[bytes, float | str]
+    ) -> Usage:
+        texts = [[text for _, text in row] for row in missing]
+        before = self.engine.usage
+        if self.dry_run:
+            known.update({key: float("nan") for row in missing for key, _ in row})
+            return self._estimate(prompts, sum(self.count_tokens([text for row in texts for text in row])))
+        if not prompts:
+            return Usage()
+        computed = self.engine.logprobs(prompts, texts)
+        fresh = [
+            (key, float(value))
+            for row, values in zip(missing, computed, strict=True)
+            for (key, _), value in zip(row, values, strict=True)
+        ]
+        self.store.put(fresh)
+        known.update(fresh)
+        return _difference(self.engine.usage, before)
+
+    def _generate_chunk(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        begin = time.perf_counter()
+        keys = [self._key(prompt, "generate", *astuple(sampling)) for prompt in prompts]
+        found = {key: _read(value) for key, value in self.store.get(keys).items()}
+        n_hits = sum(key in found for key in keys)
+        missing = list({key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in found}.items())
+        spent = Usage()
+        if missing and self.dry_run:
+            spent = self._estimate([prompt for _, prompt in missing], len(missing) * sampling.max_tokens)
+            found.update({key: Completion("") for key, _ in missing})
+        elif missing:
+            before = self.engine.usage
+            computed = self.engine.generate([prompt for _, prompt in missing], sampling)
+            fresh = {key: completion for (key, _), completion in zip(missing, computed, strict=True)}
+            self.store.put((key, json.dumps(asdict(one))) for key, one in fresh.items() if one.finish != "error")
+            found.update(fresh)
+            spent = _difference(self.engine.usage, before)
+        self.usage += Usage(
+            len(prompts),
+            spent.prompt_tokens,
+            spent.output_tokens,
+            n_hits,
+            len(keys) - n_hits,
+            time.perf_counter() - begin,
+        )
+        return [found[key] for key in keys]
+
+    def _estimate(self, prompts: Sequence[Prompt], output_tokens: int) -> Usage:
+        read = sum(self.count_tokens([prompt.system + prompt.user for prompt in prompts]))
+        return Usage(prompt_tokens=read, output_tokens=output_tokens)
+
+    def _key(self, prompt: Prompt, *what: object) -> bytes:
+        text = json.dumps([self.identity, prompt.system, prompt.user, *what], ensure_ascii=False)
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+    def _report(self, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(done, total)
+
+
+def _read(value: float | str) -> Completion:
+    return Completion(**json.loads(str(value)))
+
+
+def _difference(after: Usage, before: Usage) -> Usage:
+    return replace(
+        after,
+        prompt_tokens=after.prompt_tokens - before.prompt_tokens,
+        output_tokens=after.output_tokens - before.output_tokens,
+    )

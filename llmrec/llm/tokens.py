@@ -1,0 +1,103 @@
+"""Prompts and answers as tokens, the same for every local engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer
+
+from llmrec.errors import EngineError, ModelError
+from llmrec.protocols import Prompt
+
+_ANCHOR = 8
+"""Characters of the prompt's end that are tokenised with an answer."""
+
+
+class PromptTokenizer:
+    """Renders prompts through a model's chat template, where it has one, and turns text into token ids.
+
+    Args:
+        name: model folder or hub name.
+
+    Raises:
+        ModelError: there is no readable tokenizer.
+    """
+
+    def __init__(self, name: str) -> None:
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
+            text_config = AutoConfig.from_pretrained(name).get_text_config()
+        except (OSError, ValueError) as error:
+            raise unreadable(name, error) from error
+        self.name = name
+        self.context: int | None = getattr(text_config, "max_position_embeddings", None)
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has, special ones left out."""
+        return [len(ids) for ids in self._ids(texts)] if texts else []
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the text that the model reads."""
+        if not self.tokenizer.chat_template:
+            return "\n\n".join(part for part in (prompt.system, prompt.user) if part)
+        messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        messages.append({"role": "user", "content": prompt.user})
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    def encode(self, prompt: Prompt, *, room: int) -> list[int]:
+        """Return the token ids of a prompt, never none.
+
+        Args:
+            prompt: the prompt.
+            room: tokens that must fit behind it.
+
+        Raises:
+            EngineError: the prompt and what follows it are longer than the model's context.
+        """
+        special = not self.tokenizer.chat_template
+        ids: list[int] = self.tokenizer(self.render(prompt), add_special_tokens=special).input_ids
+        if self.context is not None and len(ids) + room > self.context:
+            raise EngineError(
+                f"a prompt of {len(ids)} tokens with an answer of {room}",
+                expected=f"at most {self.context} together, the context of {self.name}",
+                cure="shorten the history or rank fewer candidates at once",
+            )
+        # A model without BOS, asked without a word: something must be there to continue.
+        return ids or [self.tokenizer.eos_token_id]
+
+    def encode_answers(self, prompt: Prompt, answers: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each answer as they stand behind the prompt.
+
+        The end of the prompt is tokenised with each answer, since some tokenizers put a space before whatever begins a
+        text. Where a token spans both (a prompt that ends with a space), the answer is tokenised by itself: end prompts
+        without a space, and begin answers with one or after a line break.
+
+        Raises:
+            EngineError: an answer is empty.
+        """
+        if not answers:
+            return []
+        anchor = self.render(prompt)[-_ANCHOR:]
+        alone, *together = self._ids([anchor, *(anchor + answer for answer in answers)])
+        by_itself = self._ids(answers)
+        texts = [
+            ids[len(alone) :] if ids[: len(alone)] == alone else fallback
+            for ids, fallback in zip(together, by_itself, strict=True)
+        ]
+        if not all(texts):
+            raise EngineError("an empty answer", expected="text to score", cure="drop candidates without a title")
+        return texts
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids
+        return ids
+
+
+def unreadable(name: str, error: Exception) -> ModelError:
+    """Return the error for a model that transformers or vLLM cannot read."""
+    return ModelError(
+        f"model {name!r} cannot be loaded ({(str(error).splitlines() or ['no reason given'])[0]})",
+        expected="a causal language model in the Hugging Face format",
+        cure="check the name, the network and the files",
+    )

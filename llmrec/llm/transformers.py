@@ -1,0 +1,153 @@
+"""The transformers engine: a laptop or one GPU, exact log-probabilities, a prompt computed once for all its answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM
+
+from llmrec.config import Config
+from llmrec.llm.models import EMBEDDED_MODEL, model_identity, resolve_model
+from llmrec.llm.sampling import SeededSampling, StopAtText, cut_at_stop
+from llmrec.llm.shared_prefix import Job, SharedPrefixScorer, left_pad
+from llmrec.llm.tokens import PromptTokenizer, unreadable
+from llmrec.protocols import Completion, FloatArray, Prompt, Sampling, Usage
+
+
+class TransformersConfig(Config):
+    """How the transformers engine runs."""
+
+    model: str = EMBEDDED_MODEL
+    """The embedded model, a folder or a hub name."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of weights and arithmetic; log-probabilities are always summed in float32."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``mps``; ``auto`` takes a GPU where there is one."""
+    batch_tokens: int = 8192
+    """Upper bound of rows x length in one forward pass; more needs more memory."""
+
+
+class TransformersEngine:
+    """A causal language model through transformers.
+
+    ``logprobs`` computes each prompt once and continues it with every answer (see ``llmrec.llm.shared_prefix``);
+    prompts are batched by length. Weights are loaded at first use: counting tokens, or finding every answer in a cache,
+    needs none.
+
+    Args:
+        config: model, number format, device, batch size.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        EngineError: a prompt with its answer is longer than the model's context, or an answer is empty.
+    """
+
+    config_class = TransformersConfig
+
+    def __init__(self, config: TransformersConfig | None = None) -> None:
+        self.config = config or TransformersConfig()
+        self.name = resolve_model(self.config.model)
+        self.tokens = PromptTokenizer(self.name)
+        self.usage = Usage()
+        self._identity = f"transformers/{self.config.dtype}/{model_identity(self.name)}"
+
+    @property
+    def identity(self) -> str:
+        """Engine, number format, model and a digest of its weights."""
+        return self._identity
+
+    @cached_property
+    def model(self) -> Any:  # noqa: ANN401 - transformers' models are untyped
+        """The loaded model."""
+        device = self.config.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            model: Any = AutoModelForCausalLM.from_pretrained(self.name, dtype=getattr(torch, self.config.dtype))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise unreadable(self.name, error) from error
+        return model.to(device).eval()
+
+    @cached_property
+    def _scorer(self) -> SharedPrefixScorer:
+        return SharedPrefixScorer(self.model, self.config.batch_tokens)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has, special ones left out."""
+        return self.tokens.count(texts)
+
+    @torch.inference_mode()
+    def logprobs(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[str]]) -> list[FloatArray]:
+        """Return the summed natural log-probability of each answer after its prompt, float32 (n_answers,) a prompt."""
+        start = time.perf_counter()
+        jobs = []
+        for index, (prompt, texts) in enumerate(zip(prompts, answers, strict=True)):
+            tails = self.tokens.encode_answers(prompt, texts)
+            prefix = self.tokens.encode(prompt, room=max(map(len, tails), default=0))
+            jobs.append(Job.of(index, prefix, tails))
+        scores = [np.zeros(len(job.tails), np.float32) for job in jobs]
+        for batch in self._scorer.batches(jobs) if jobs else []:
+            for job, row in zip(batch, self._scorer.score(batch), strict=True):
+                scores[job.index] = row
+        self.usage += Usage(
+            prompts=len(prompts),
+            prompt_tokens=sum(len(job.prefix) - job.shared for job in jobs),
+            output_tokens=sum(job.shared + sum(map(len, job.tails)) for job in jobs),
+            cache_misses=sum(map(len, scores)),
+            seconds=time.perf_counter() - start,
+        )
+        return scores
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """Return one completion for each prompt; the seed draws each prompt's text whatever batch it is in."""
+        start = time.perf_counter()
+        encoded = [self.tokens.encode(prompt, room=sampling.max_tokens) for prompt in prompts]
+        order = sorted(range(len(prompts)), key=lambda row: len(encoded[row]))
+        found: dict[int, Completion] = {}
+        while order:
+            longest = len(encoded[order[-1]]) + sampling.max_tokens
+            size = max(1, self.config.batch_tokens // longest)
+            batch, order = order[-size:], order[:-size]
+            texts = self._generate_batch([encoded[row] for row in batch], sampling)
+            found.update(zip(batch, texts, strict=True))
+        completions = [found[row] for row in range(len(prompts))]
+        self.usage += Usage(
+            prompts=len(prompts),
+            prompt_tokens=sum(one.prompt_tokens for one in completions),
+            output_tokens=sum(one.output_tokens for one in completions),
+            cache_misses=len(prompts),
+            seconds=time.perf_counter() - start,
+        )
+        return completions
+
+    def _generate_batch(self, batch: list[list[int]], sampling: Sampling) -> list[Completion]:
+        tokenizer = self.tokens.tokenizer
+        ids, mask = left_pad(batch, self.model.device)
+        end = self.model.generation_config.eos_token_id
+        ends = set(end) if isinstance(end, list) else {end} - {None}
+        output = self.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=sampling.max_tokens,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0),
+            logits_processor=[SeededSampling(sampling, batch)] if sampling.temperature > 0 else [],
+            stopping_criteria=[StopAtText(tokenizer, sampling.stop, ids.shape[1])] if sampling.stop else [],
+        )
+        completions = []
+        for prompt, row in zip(batch, output[:, ids.shape[1] :].tolist(), strict=True):
+            ended = next((place for place, token in enumerate(row) if token in ends), None)
+            new = row if ended is None else row[:ended]
+            text, stopped = cut_at_stop(tokenizer.decode(new, skip_special_tokens=True), sampling.stop)
+            finish: Literal["stop", "length"] = "stop" if stopped or ended is not None else "length"
+            completions.append(Completion(text, len(prompt), len(new), finish))
+        return completions

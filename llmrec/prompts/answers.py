@@ -1,0 +1,119 @@
+"""Reading what a model wrote. A parser sees the text and the candidates, never which one is relevant."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz import fuzz, process
+
+_MARKER = re.compile(r"^\s*(?:[-*•·\u2013]|\(?\d{1,3}[.)\]:]|\[\d{1,3}\])\s+")
+_SEPARATOR = re.compile(r"[,;>|/]|\s[-\u2013\u2014]\s|:\s")
+_WORD = re.compile(r"\w+")
+_FUZZY_CUTOFF = 90.0
+_SHORT = 6
+"""A title of one word shorter than this must stand alone in its line or list: "It" and "Go" occur in any sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A ranking as read.
+
+    Attributes:
+        order: places of the candidates named, best first; each at most once.
+        unmatched: lines that named no candidate.
+    """
+
+    order: tuple[int, ...]
+    unmatched: int
+
+
+def parse_ranking(text: str, candidates: Sequence[str]) -> Reading:
+    """Read a ranked list of titles, one a line or separated by commas, numbered or not.
+
+    A line is matched whole, then without its list marker, then piece by piece, then by the longest titles that it
+    contains (titles contain one another: "Alien" must not take the line of "Alien Resurrection"), then by spelling.
+    Among candidates of one title the first unused one is taken.
+    """
+    finder = _Finder(candidates)
+    unmatched = sum(not finder.read(line) for line in text.splitlines() if _WORD.search(line))
+    return Reading(tuple(finder.order), unmatched)
+
+
+PARSERS: dict[str, Callable[[str, Sequence[str]], Reading]] = {"ranking": parse_ranking}
+
+
+class _Finder:
+    def __init__(self, candidates: Sequence[str]) -> None:
+        self.order: list[int] = []
+        self.places: dict[tuple[str, ...], list[int]] = {}
+        for place, title in enumerate(candidates):
+            if words := _words(title):
+                self.places.setdefault(words, []).append(place)
+        self.by_length = sorted(self.places, key=len, reverse=True)
+
+    def read(self, line: str) -> bool:
+        """Take the candidates that a line names; return whether it named any, used before or not."""
+        unmarked = _MARKER.sub("", line)
+        return (
+            self._whole(line)
+            or self._whole(unmarked)
+            or self._pieces(unmarked)
+            or self._contained(unmarked)
+            or self._alike(unmarked)
+        )
+
+    def _whole(self, text: str) -> bool:
+        words = _words(text)
+        if words not in self.places:
+            return False
+        self._take(words)
+        return True
+
+    def _pieces(self, line: str) -> bool:
+        pieces = [_MARKER.sub("", piece) for piece in _SEPARATOR.split(line)]
+        found = [_words(piece) for piece in pieces if _words(piece) in self.places]
+        # All pieces or none: "Batman, Heat and more" is left to the search for contained titles.
+        if not found or len(found) < sum(bool(_words(piece)) for piece in pieces):
+            return False
+        for words in found:
+            self._take(words)
+        return True
+
+    def _contained(self, line: str) -> bool:
+        words = _words(line)
+        free = [True] * len(words)
+        hits: list[tuple[int, tuple[str, ...]]] = []
+        for title in self.by_length:
+            if len(title) == 1 and len(title[0]) < _SHORT:
+                continue
+            for start in range(len(words) - len(title) + 1):
+                span = slice(start, start + len(title))
+                if words[span] == title and all(free[span]):
+                    free[span] = [False] * len(title)
+                    hits.append((start, title))
+        for _, title in sorted(hits):
+            self._take(title)
+        return bool(hits)
+
+    def _alike(self, line: str) -> bool:
+        titles = [" ".join(words) for words in self.places]
+        best = process.extractOne(" ".join(_words(line)), titles, scorer=fuzz.ratio, score_cutoff=_FUZZY_CUTOFF)
+        if best is None:
+            return False
+        self._take(tuple(best[0].split(" ")))
+        return True
+
+    def _take(self, words: tuple[str, ...]) -> None:
+        for place in self.places[words]:
+            if place not in self.order:
+                self.order.append(place)
+                return
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Return the words of a text: accents, case and punctuation do not count."""
+    plain = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    return tuple(_WORD.findall(plain.casefold()))

@@ -1,0 +1,132 @@
+"""Prompt templates: YAML files with sandboxed Jinja2, strict about unknown variables and keys."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.sandbox
+import pydantic
+import yaml
+
+from llmrec.config import Config
+from llmrec.errors import ConfigError, UnknownNameError, did_you_mean
+from llmrec.prompts.answers import PARSERS
+from llmrec.protocols import Prompt
+
+_ENVIRONMENT = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+)
+_BUILT_IN = files("llmrec.prompts") / "templates"
+_UNSAFE = re.compile(r"\s+")
+
+
+class Template(Config):
+    """One prompt. Changed wording bumps ``version``."""
+
+    name: str
+    """The name it is asked for by."""
+    version: int
+    """Raised with every change of wording."""
+    description: str
+    """One sentence."""
+    paper: str = ""
+    """Where it comes from."""
+    system: str = ""
+    """Instructions, Jinja2."""
+    user: str
+    """The request, Jinja2; sees ``history`` and, where the strategy gives them, ``candidates``: lists of titles."""
+    answer: str
+    """How the answer is read: a parser's name, or ``continuation`` where answers are scored, not written."""
+    continuation: str = ""
+    """For ``continuation``: how a candidate stands as an answer, Jinja2; sees ``candidate``, a title."""
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> Template:
+        if self.answer != "continuation" and self.answer not in PARSERS:
+            raise ValueError(f"answer {self.answer!r} is no parser: {did_you_mean(self.answer, PARSERS)}")
+        if (self.answer == "continuation") != bool(self.continuation):
+            raise ValueError("a continuation is needed with answer: continuation, and only there")
+        return self
+
+    @cached_property
+    def _compiled(self) -> dict[str, jinja2.Template]:
+        parts = {"system": self.system, "user": self.user, "continuation": self.continuation}
+        try:
+            return {part: _ENVIRONMENT.from_string(text) for part, text in parts.items()}
+        except jinja2.TemplateSyntaxError as error:
+            raise ConfigError(
+                f"template {self.name!r} ({error})", expected="valid Jinja2", cure=f"mend line {error.lineno}"
+            ) from None
+
+    def render(self, **variables: Sequence[str]) -> Prompt:
+        """Return the prompt; every text in ``variables`` is folded and bounded by ``clean_text``.
+
+        Raises:
+            ConfigError: the template uses a variable that the strategy does not give.
+        """
+        cleaned = {name: [clean_text(text) for text in texts] for name, texts in variables.items()}
+        return Prompt(user=self._fill("user", cleaned).rstrip(" "), system=self._fill("system", cleaned).rstrip())
+
+    def render_answer(self, candidate: str) -> str:
+        """Return a candidate's title as the answer to score."""
+        return self._fill("continuation", {"candidate": clean_text(candidate)})
+
+    def _fill(self, part: str, variables: dict[str, Any]) -> str:
+        try:
+            return self._compiled[part].render(variables)
+        except jinja2.UndefinedError as error:
+            raise ConfigError(
+                f"template {self.name!r}: {error}", expected=f"the variables {', '.join(variables)}", cure="rename it"
+            ) from None
+
+
+def clean_text(text: str, *, limit: int = 200) -> str:
+    """Return untrusted item text on one line of at most ``limit`` characters, control characters folded into spaces."""
+    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
+    return _UNSAFE.sub(" ", visible).strip()[:limit].rstrip()
+
+
+def template_names() -> list[str]:
+    """Return the names of the templates that come with llmrec."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_template(name: str) -> Template:
+    """Return a built-in template by name, or one of your own by the path of its YAML file.
+
+    Raises:
+        UnknownNameError: no such name or file.
+        ConfigError: the file is no valid template.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise UnknownNameError(f"no template {name!r}", expected="a YAML file", cure="check the path")
+        text = path.read_text(encoding="utf-8")
+    elif name in template_names():
+        text = (_BUILT_IN / f"{name}.yaml").read_text(encoding="utf-8")
+    else:
+        raise UnknownNameError(
+            f"unknown template {name!r}",
+            expected="a built-in name or the path of a YAML file",
+            cure=did_you_mean(name, template_names()),
+        )
+    try:
+        return Template.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"template {name!r} ({error})", expected="valid YAML", cure="mend that line") from None
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the template"
+        raise ConfigError(
+            f"template {name!r}, {where}: {first['msg']}",
+            expected=f"the keys {', '.join(Template.model_fields)}",
+            cure="mend or drop that key",
+        ) from None

@@ -1,0 +1,154 @@
+"""Batch reranking: candidates in, ranked candidates out, resumable."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from llmrec.config import Config, Part, make_config, write_run
+from llmrec.data import Candidates, Dataset, Queries, Split, Targets
+from llmrec.data.files import atomic_file, cache_folder, read_parquet
+from llmrec.llm.cache import CachedEngine, Progress
+from llmrec.protocols import Engine, Ranker, Usage
+from llmrec.registry import ENGINES, RANKERS
+
+
+class RankRecipe(Config):
+    """One batch of candidates to rank."""
+
+    candidates: Path
+    """Parquet file with the columns query, user, rank, item, score."""
+    dataset: Path
+    """Data set folder that the candidates were recalled from."""
+    out: Path
+    """Parquet file to write; the run's record goes beside it as JSON."""
+    part: str = "test"
+    """``valid`` or ``test``: whose histories the model reads."""
+    strategy: Part = Part(name="likelihood")
+    """Ranking strategy with its parameters."""
+    engine: Part = Part(name="transformers")
+    """Engine with its parameters."""
+    top: int = Field(default=20, ge=1)
+    """How many candidates of each row the model ranks; the others stay behind them in their order."""
+    cache: Path | None = None
+    """SQLite file of answers, by default one for all runs; what is in it is not computed again."""
+    commit_every: int = Field(default=64, ge=1)
+    """Prompts between two commits to the cache."""
+    input_price: float = 0.0
+    """Money per million tokens read."""
+    output_price: float = 0.0
+    """Money per million tokens written or scored."""
+
+    @field_validator("strategy", "engine", mode="before")
+    @classmethod
+    def _default_name(cls, value: object, info: Any) -> object:  # noqa: ANN401 - pydantic's ValidationInfo
+        """Let ``engine.model=…`` stand without a name."""
+        if isinstance(value, dict) and "name" not in value:
+            return {"name": cls.model_fields[info.field_name].default.name, **value}
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class RankRun:
+    """What a batch came to.
+
+    Attributes:
+        ranked: the candidates in their new order; None in a dry run.
+        usage: prompts, tokens, cache hits, seconds.
+        counts: how answers could be read, where the strategy writes text.
+        seconds: wall time of the whole run.
+    """
+
+    ranked: Candidates | None
+    usage: Usage
+    counts: dict[str, int]
+    seconds: float
+
+
+def make_engine(part: Part) -> Engine:
+    """Return the engine that a part names.
+
+    Raises:
+        UnknownNameError: no such engine.
+        ConfigError: a parameter that it does not have, or a value that does not fit.
+        MissingPackageError: its package is not installed.
+        ModelError: the model cannot be found.
+    """
+    kind: Any = ENGINES.get(part.name)
+    engine: Engine = kind(make_config(kind.config_class, part.parameters))
+    return engine
+
+
+def make_ranker(part: Part, engine: Engine, titles: list[str]) -> Ranker:
+    """Return the ranking strategy that a part names, on an engine.
+
+    Raises:
+        UnknownNameError: no such strategy.
+        ConfigError: a parameter that it does not have, or a value that does not fit.
+    """
+    kind: Any = RANKERS.get(part.name)
+    ranker: Ranker = kind(engine, titles, make_config(kind.config_class, part.parameters))
+    return ranker
+
+
+def rank_head(ranker: Ranker, queries: Queries, candidates: Candidates, top: int) -> Candidates:
+    """Rank the first ``top`` candidates of each row; the others follow in their order without a score."""
+    head = ranker.rank(queries, candidates.top(top))
+    rest = candidates.items[:, top:]
+    return Candidates(
+        np.concatenate([head.items, rest], axis=1),
+        np.concatenate([head.scores, np.full(rest.shape, np.nan, np.float32)], axis=1),
+    )
+
+
+def rank_batch(recipe: RankRecipe, *, progress: Progress | None = None, dry_run: bool = False) -> RankRun:
+    """Rank a Parquet file of candidates into another; killed, the same call goes on where it stopped.
+
+    Args:
+        recipe: what to rank and how.
+        progress: called with prompts done and all prompts.
+        dry_run: write nothing and run no model; the usage says what a real run would spend.
+
+    Raises:
+        LlmrecError: an input cannot be used; nothing is written then.
+    """
+    start = time.perf_counter()
+    dataset, targets = load_part(recipe.dataset, recipe.part)
+    frame = read_parquet(recipe.candidates)
+    candidates = Candidates.from_frame(frame, dataset, targets.queries, where=str(recipe.candidates))
+    engine = CachedEngine(
+        make_engine(recipe.engine),
+        recipe.cache or cache_folder() / "answers.sqlite",
+        commit_every=recipe.commit_every,
+        progress=progress,
+        dry_run=dry_run,
+    )
+    ranker = make_ranker(recipe.strategy, engine, dataset.titles())
+    ranked = rank_head(ranker, targets.queries, candidates, recipe.top)
+    counts: dict[str, int] = getattr(ranker, "counts", {})
+    run = RankRun(None if dry_run else ranked, engine.usage, counts, time.perf_counter() - start)
+    if run.ranked is not None:
+        with atomic_file(recipe.out) as temporary:
+            run.ranked.to_frame(dataset, targets.queries).write_parquet(temporary)
+        usage = engine.usage
+        write_run(
+            recipe.out.with_suffix(".run.json"),
+            recipe,
+            engine=engine.identity,
+            usage={name: getattr(usage, name) for name in usage.__slots__},
+            money=usage.money(recipe.input_price, recipe.output_price),
+            counts=counts,
+            seconds=run.seconds,
+        )
+    return run
+
+
+def load_part(folder: Path, part: str) -> tuple[Dataset, Targets]:
+    """Return the training data set and the targets of a part of a prepared data set folder."""
+    split = Split.load(folder / "split")
+    return split.train, split.part(part)
