@@ -23,6 +23,19 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_part_names(cls, values: object) -> object:
+        """Let ``engine.model=…`` stand without ``engine.name``: the part keeps its default name."""
+        if not isinstance(values, Mapping):
+            return values
+        named = {
+            key: {"name": info.default.name, **values[key]}
+            for key, info in cls.model_fields.items()
+            if isinstance(info.default, Part) and isinstance(values.get(key), Mapping) and "name" not in values[key]
+        }
+        return {**values, **named}
+
 
 C = TypeVar("C", bound=Config)
 

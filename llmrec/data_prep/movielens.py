@@ -47,7 +47,8 @@ def load_movielens(source: Path | str | None = None) -> Dataset:
 
     Reads ``ratings.csv`` (userId, movieId, rating, timestamp) and ``movies.csv`` (movieId, title, genres), the layout
     of latest-small, latest, 20M, 25M and 32M. The item table has ``title`` ("The Usual Suspects (1995)", see
-    ``natural_title``), ``year`` (Int32, null if unknown) and ``categories`` (genres). Ids are the files' own integers; times are Unix seconds.
+    ``natural_title``), ``year`` (Int32, null if unknown) and ``categories`` (genres). Ids are the files' own integers;
+    times are Unix seconds.
 
     Args:
         source: folder or zip with the two files. None fetches the official latest-small set into
@@ -163,9 +164,7 @@ def _item_table(titles: list[str], years: list[int | None], genres: pl.Series) -
     )
     # Remakes share a title, and a language model knows films by title and year.
     full = [title if year is None else f"{title} ({year})" for title, year in zip(titles, years, strict=True)]
-    return pl.DataFrame(
-        [pl.Series("title", full), pl.Series("year", years, pl.Int32), categories.alias("categories")]
-    )
+    return pl.DataFrame([pl.Series("title", full), pl.Series("year", years, pl.Int32), categories.alias("categories")])
 
 
 def _check_movies(ids: pl.Series, titles: pl.Series, where: str) -> None:

@@ -96,38 +96,32 @@ def evaluate(
     """Evaluate candidates of several methods for the same targets.
 
     Args:
-        methods: name -> candidates, one row for each of the q targets.
-        targets: queries with their relevant items.
+        methods: name -> candidates (q, k').
+        targets: q queries with their relevant items.
         n_items: size of the catalogue, for coverage.
         metrics: names such as ``ndcg@10``.
         baseline: the method that all others are compared with.
+        seed: of the bootstrap and the paired test.
         groups: name -> mask, reported apart from ``all``. A mask (q,) chooses queries. A mask of the shape of
             ``targets.relevant`` chooses relevant items: the others do not count, and queries without any are left out.
-        seed: of the bootstrap and the paired test.
 
     Raises:
-        DataError: there is nothing to evaluate, rows of candidates differ from the targets, or a mask has
-            another shape.
-        UnknownNameError: a metric or the baseline has an unknown name.
+        DataError: nothing to evaluate, candidates for other targets, or a mask of another shape.
+        UnknownNameError: no such metric or baseline.
     """
-    parsed = {name: Metric.parse(name) for name in metrics}
+    parsed, rows = [Metric.parse(name) for name in dict.fromkeys(metrics)], []
     _check(methods, targets, baseline)
-    by_query = [name for name, metric in parsed.items() if metric.kind != COVERAGE]
-    rows: list[_Row] = []
     for group, part, chosen in _parts(targets, groups or {}):
-        found = {name: candidates.select(chosen) for name, candidates in methods.items()}
-        values = {name: compute(each, part, by_query) for name, each in found.items()}
-        if group == ALL:
-            per_query = _long(values)
-        for metric, about in parsed.items():
-            if about.kind == COVERAGE:
-                shares = {name: coverage(each, about.k, n_items) for name, each in found.items()}
-                cells = _compare_shares(shares, baseline, empty=not len(part))
+        found = {name: each.select(chosen) for name, each in methods.items()}
+        values = {name: _values(each, part, parsed) for name, each in found.items()}
+        for metric in parsed:
+            if metric.kind == COVERAGE:
+                cells = _compare_shares(found, metric.k, n_items, baseline)
             else:
-                cells = _compare({name: each[metric] for name, each in values.items()}, baseline, seed)
-            where = {"metric": metric, "group": group, "queries": len(part)}
-            rows += [{"method": name, **where, **cell} for name, cell in cells.items()]
-    return Evaluation(pl.DataFrame(rows, schema=TABLE), per_query, baseline)
+                cells = _compare(values, str(metric), baseline, seed)
+            about = {"metric": str(metric), "group": group, "queries": len(part)}
+            rows += [{"method": name, **about, **cell} for name, cell in cells.items()]
+    return Evaluation(pl.DataFrame(rows, schema=TABLE), _long(methods, targets, parsed), baseline)
 
 
 def user_groups(train: Dataset, targets: Targets) -> dict[str, Mask]:
@@ -197,8 +191,15 @@ def _parts(targets: Targets, groups: Mapping[str, Mask]) -> Iterator[tuple[str, 
             yield name, Targets(targets.queries.select(chosen), relevant[chosen]), chosen
 
 
-def _compare(values: Mapping[str, PerQuery], baseline: str | None, seed: int) -> dict[str, _Row]:
+def _values(candidates: Candidates, targets: Targets, metrics: Sequence[Metric]) -> dict[str, PerQuery]:
+    return compute(candidates, targets, [str(metric) for metric in metrics if metric.kind != COVERAGE])
+
+
+def _compare(
+    by_metric: Mapping[str, Mapping[str, PerQuery]], metric: str, baseline: str | None, seed: int
+) -> dict[str, _Row]:
     """Return the numbers of one metric in one group for each method; no query, no numbers."""
+    values = {name: found[metric] for name, found in by_metric.items()}
     if not len(next(iter(values.values()))):
         return {name: {} for name in values}
     cells: dict[str, _Row] = {}
@@ -217,23 +218,25 @@ def _compare(values: Mapping[str, PerQuery], baseline: str | None, seed: int) ->
     return cells
 
 
-def _compare_shares(found: Mapping[str, float], baseline: str | None, *, empty: bool) -> dict[str, _Row]:
+def _compare_shares(methods: Mapping[str, Candidates], k: int, n_items: int, baseline: str | None) -> dict[str, _Row]:
     """Return a coverage for each method: one number a batch, and a resampled batch covers less, so no interval."""
-    cells: dict[str, _Row] = {name: {} if empty else {"mean": share} for name, share in found.items()}
-    if baseline is not None and not empty:
-        for name in found.keys() - {baseline}:
-            cells[name]["difference"] = found[name] - found[baseline]
+    cells: dict[str, _Row] = {name: {} for name in methods}
+    shares = {name: coverage(found, k, n_items) for name, found in methods.items() if len(found)}
+    for name, share in shares.items():
+        cells[name]["mean"] = share
+        if baseline is not None and name != baseline:
+            cells[name]["difference"] = share - shares[baseline]
     return cells
 
 
-def _long(values: Mapping[str, Mapping[str, PerQuery]]) -> pl.DataFrame:
+def _long(methods: Mapping[str, Candidates], targets: Targets, metrics: Sequence[Metric]) -> pl.DataFrame:
     """Return the long table query, method, metric, value."""
     schema = {"query": pl.Int32, "method": pl.String, "metric": pl.String, "value": pl.Float64}
     parts = [
         pl.DataFrame({"query": np.arange(len(found), dtype=np.int32), "value": found}).select(
             "query", method=pl.lit(method), metric=pl.lit(metric), value="value"
         )
-        for method, by_metric in values.items()
-        for metric, found in by_metric.items()
+        for method, candidates in methods.items()
+        for metric, found in _values(candidates, targets, metrics).items()
     ]
     return pl.concat([pl.DataFrame(schema=schema), *parts])

@@ -69,6 +69,6 @@ def _short(name: str) -> str:
 def _inline(svg: str, label: str) -> Markup:
     """Return an SVG file as an element of a page: no prolog, no ids that occur in every plot, a label for readers."""
     svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    svg = re.sub(r'<(\w+)\s+id="[^"]*_\d+"', r"<\1", svg)
     svg = re.sub(r"<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
     return Markup(svg)  # noqa: S704 - matplotlib escaped the method names

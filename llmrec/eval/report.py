@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -96,33 +97,43 @@ def pick_examples(
     Raises:
         DataError: an item has no title, or rows differ.
     """
-    titles = dataset.titles()
-    width = f"hr@{max(after.items.shape[1], 1)}"
-    found = np.flatnonzero(compute(after, targets, [width])[width])
-    rows = np.sort(np.random.default_rng(seed).permutation(found)[:count])
+    rows = _draw(after, targets, count, seed)
     users = dataset.users.decode(targets.queries.users[rows])
     pasts = targets.queries.select(rows).last(history).lists()
-    examples = []
-    for row, user, past in zip(rows, users, pasts, strict=True):
-        truth = list(dict.fromkeys(targets.relevant[row][targets.relevant[row] >= 0].tolist()))
-        old, new = (each.items[row][each.items[row] >= 0].tolist() for each in (before, after))
-        places = {item: place for place, item in enumerate(old)}
-        moves = [places[item] - place if item in places else None for place, item in enumerate(new[:k])]
-        examples.append(
-            Example(
-                user="unseen" if user is None else str(user),
-                history=tuple(titles[item] for item in past),
-                truth=tuple(titles[item] for item in truth),
-                before=tuple(Listed(titles[item], item in truth) for item in old[:k]),
-                after=tuple(
-                    Listed(titles[item], item in truth, move) for item, move in zip(new[:k], moves, strict=True)
-                ),
-            )
-        )
-    return examples
+    lists = [[row[row >= 0].tolist() for row in each[rows]] for each in (targets.relevant, before.items, after.items)]
+    titles = dataset.titles()
+    return [
+        _example(titles, user, past, truth, old, new, k)
+        for user, past, truth, old, new in zip(users, pasts, *lists, strict=True)
+    ]
 
 
-def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
+def _example(
+    titles: list[str], user: object, past: list[int], truth: list[int], old: list[int], new: list[int], k: int
+) -> Example:
+    return Example(
+        user="unseen" if user is None else str(user),
+        history=tuple(titles[item] for item in past),
+        truth=tuple(titles[item] for item in dict.fromkeys(truth)),
+        before=tuple(Listed(titles[item], item in truth) for item in old[:k]),
+        after=tuple(Listed(titles[item], item in truth, move) for item, move in _moves(old, new)[:k]),
+    )
+
+
+def _draw(candidates: Candidates, targets: Targets, count: int, seed: int) -> NDArray[np.int64]:
+    """Return at most ``count`` rows with a relevant item at any place, drawn at random, in their order."""
+    any_place = f"hr@{max(candidates.items.shape[1], 1)}"
+    found = np.flatnonzero(compute(candidates, targets, [any_place])[any_place])
+    return np.sort(np.random.default_rng(seed).permutation(found)[:count])
+
+
+def _moves(old: list[int], new: list[int]) -> list[tuple[int, int | None]]:
+    """Return each item of the new list with the places that it gained, None where the old one lacks it."""
+    places = {item: place for place, item in enumerate(old)}
+    return [(item, places[item] - place if item in places else None) for place, item in enumerate(new)]
+
+
+def print_table(evaluation: Evaluation, console: Console | None = None, *, groups: Sequence[str] | None = None) -> None:
     """Print each group as a table of methods and metrics: mean, its 95 % interval, p against the baseline.
 
     ▲ and ▼ mark differences whose corrected p-value is below 0.05. Metrics that do not fit the console's width go
@@ -132,7 +143,7 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
     metrics = evaluation.metrics
     names = max(len(_named(method, evaluation)) for method in evaluation.methods)
     step = max(1, (console.width - min(names, 30) - 4) // CELL_WIDTH)
-    for group in evaluation.groups:
+    for group in evaluation.groups if groups is None else groups:
         for start in range(0, len(metrics), step):
             shown = metrics[start : start + step]
             table = Table(title=_heading(evaluation, group), title_justify="left", box=box.SIMPLE_HEAD)
@@ -142,6 +153,27 @@ def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
             for method, cells in _cells(evaluation, group, shown):
                 table.add_row(Text(_named(method, evaluation)), *map(_console_cell, cells))
             console.print(table)
+
+
+def print_examples(examples: Sequence[Example], console: Console | None = None, *, k: int = 5) -> None:
+    """Print for each user what came before, and both lists to place k: ▲ marks a gain, ✓ a relevant item."""
+    console = console or Console()
+    for example in examples:
+        recent = " | ".join(example.history[-3:])
+        table = Table(title=Text(f"user {example.user}, after {recent}"), title_justify="left", box=box.SIMPLE_HEAD)
+        for column in ("", "before", "after"):
+            table.add_column(column, overflow="fold")
+        for place, (old, new) in enumerate(zip(example.before[:k], example.after[:k], strict=False), 1):
+            table.add_row(str(place), _listed(old), _listed(new))
+        console.print(table)
+
+
+def _listed(item: Listed) -> Text:
+    moved = "" if not item.move else f" {'▲' if item.move > 0 else '▼'}{abs(item.move)}"
+    style = "green" if item.move and item.move > 0 else ""
+    return Text.assemble(
+        (item.title, "bold" if item.relevant else ""), (" ✓" if item.relevant else "", ""), (moved, style)
+    )
 
 
 def write_report(
@@ -252,7 +284,7 @@ def _numbers(row: Mapping[str, object]) -> dict[str, str]:
         "interval": _interval(values["low"], values["high"]),
         "difference": "" if values["difference"] is None else f"{values['difference']:+.4f}",
         "diff_interval": _interval(values["diff_low"], values["diff_high"]).replace(DASH, " to "),
-        "p": _p(values["p"]),
-        "p_holm": _p(values["p_holm"]) + _mark(values),
+        "p": _p(values["p"]).removeprefix("p").removeprefix("="),
+        "p_holm": f"{_mark(values)} {_p(values['p_holm']).removeprefix('p').removeprefix('=')}".strip(),
         "queries": f"{row['queries']:,}",
     }

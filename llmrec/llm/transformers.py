@@ -62,6 +62,7 @@ class TransformersEngine:
         return self._identity
 
     @cached_property
+    @torch.inference_mode(mode=False)  # first use may be inside inference mode, whose tensors nothing else can use
     def model(self) -> Any:  # noqa: ANN401 - transformers' models are untyped
         """The loaded model."""
         device = self.config.device
@@ -131,6 +132,7 @@ class TransformersEngine:
         ids, mask = left_pad(batch, self.model.device)
         end = self.model.generation_config.eos_token_id
         ends = set(end) if isinstance(end, list) else {end} - {None}
+        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
         output = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -139,7 +141,7 @@ class TransformersEngine:
             temperature=None,
             top_p=None,
             top_k=None,
-            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0),
+            pad_token_id=padding,
             logits_processor=[SeededSampling(sampling, batch)] if sampling.temperature > 0 else [],
             stopping_criteria=[StopAtText(tokenizer, sampling.stop, ids.shape[1])] if sampling.stop else [],
         )
@@ -148,6 +150,8 @@ class TransformersEngine:
             ended = next((place for place, token in enumerate(row) if token in ends), None)
             new = row if ended is None else row[:ended]
             text, stopped = cut_at_stop(tokenizer.decode(new, skip_special_tokens=True), sampling.stop)
+            while stopped and new and new[-1] == padding:  # padded until the longest row of the batch was done
+                new.pop()
             finish: Literal["stop", "length"] = "stop" if stopped or ended is not None else "length"
             completions.append(Completion(text, len(prompt), len(new), finish))
         return completions

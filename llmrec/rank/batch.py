@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from llmrec.config import Config, Part, make_config, write_run
 from llmrec.data import Candidates, Dataset, Queries, Split, Targets
@@ -43,14 +43,6 @@ class RankRecipe(Config):
     """Money per million tokens read."""
     output_price: float = 0.0
     """Money per million tokens written or scored."""
-
-    @field_validator("strategy", "engine", mode="before")
-    @classmethod
-    def _default_name(cls, value: object, info: Any) -> object:  # noqa: ANN401 - pydantic's ValidationInfo
-        """Let ``engine.model=…`` stand without a name."""
-        if isinstance(value, dict) and "name" not in value:
-            return {"name": cls.model_fields[info.field_name].default.name, **value}
-        return value
 
 
 @dataclass(frozen=True, slots=True)

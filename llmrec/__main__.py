@@ -1,0 +1,5 @@
+"""``python -m llmrec``: the same as the command ``llmrec``."""
+
+from llmrec.cli import main
+
+main()

