@@ -25,16 +25,20 @@ class Config(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _keep_part_names(cls, values: object) -> object:
-        """Let ``engine.model=…`` stand without ``engine.name``: the part keeps its default name."""
+    def _keep_default_parts(cls, values: object) -> object:
+        """Let ``engine.model=…`` stand alone: what a default part says holds until another name is given."""
         if not isinstance(values, Mapping):
             return values
-        named = {
-            key: {"name": info.default.name, **values[key]}
-            for key, info in cls.model_fields.items()
-            if isinstance(info.default, Part) and isinstance(values.get(key), Mapping) and "name" not in values[key]
-        }
-        return {**values, **named}
+        merged = dict(values)
+        for key, info in cls.model_fields.items():
+            given, default = values.get(key), info.default
+            if (
+                isinstance(default, Part)
+                and isinstance(given, Mapping)
+                and given.get("name", default.name) == default.name
+            ):
+                merged[key] = {"name": default.name, **default.parameters, **given}
+        return merged
 
 
 C = TypeVar("C", bound=Config)

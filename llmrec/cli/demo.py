@@ -26,7 +26,7 @@ from llmrec.llm.cache import CachedEngine
 from llmrec.protocols import Ranker
 from llmrec.rank.batch import make_engine, make_ranker
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 CHOSEN_BY = "ndcg@10"
 METRICS = ("ndcg@10", "hr@10", "mrr@10", "coverage@10")
@@ -46,7 +46,7 @@ class DemoRecipe(Config):
     """Films that recall hands to the language model, for each user."""
     strategy: Part = Part(name="likelihood")
     """How the language model ranks."""
-    engine: Part = Part(name="transformers")
+    engine: Part = Part(name="transformers", parameters={"dtype": "auto"})
     """What runs it."""
     out: Path = Path("runs/demo")
     """Folder to write."""

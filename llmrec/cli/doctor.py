@@ -15,7 +15,7 @@ from llmrec.cli.console import console
 from llmrec.data.files import cache_folder
 from llmrec.llm.models import EMBEDDED_MODEL
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 PACKAGES = {
     "torch": ("torch", "models", "pip install torch"),

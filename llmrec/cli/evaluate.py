@@ -17,7 +17,7 @@ from llmrec.eval.evaluate import METRICS, evaluate, standard_groups
 from llmrec.eval.report import pick_examples, print_table, write_report
 from llmrec.rank.batch import load_part
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 class EvaluateRecipe(Config):

@@ -14,7 +14,12 @@ from llmrec.data.files import atomic_folder
 from llmrec.data_prep.movielens import load_movielens
 from llmrec.data_prep.split import global_time_cut, leave_last_out
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Turn a data set's files into a data set folder.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Turn a data set's files into a data set folder.",
+)
 
 
 class PrepareRecipe(Config):

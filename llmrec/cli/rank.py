@@ -13,7 +13,7 @@ from llmrec.prompts.template import template_names
 from llmrec.rank.batch import RankRecipe, rank_batch
 from llmrec.registry import ENGINES, RANKERS
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(help="Rank candidates with a language model; killed, the same call goes on where it stopped.")

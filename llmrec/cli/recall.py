@@ -15,7 +15,9 @@ from llmrec.data import Split
 from llmrec.data.files import atomic_file
 from llmrec.registry import RECOMMENDERS
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Fit classic recall and write candidates.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="Fit classic recall and write candidates."
+)
 
 
 @app.command()

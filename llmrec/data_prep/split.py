@@ -55,7 +55,7 @@ def leave_last_out(
             cure="take a larger data set",
         )
     rule: dict[str, str | int | float] = {
-        "name": "leave_last_out",
+        "name": "leave-last-out",
         "ties": ties,
         "when_short": short_users,
         "history": "all" if history is None else history,
@@ -105,7 +105,7 @@ def global_time_cut(data: Dataset, *, train: float = 0.7, valid: float = 0.1, hi
     return replace(
         split,
         rule={
-            "name": "global_time_cut",
+            "name": "global-time-cut",
             "train": train,
             "valid": valid,
             "history": "all" if history is None else history,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -38,14 +39,15 @@ class AnswerStore:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(_SCHEMA)
-        except sqlite3.Error as error:
+            self._db.execute("SELECT key, value FROM answers LIMIT 0")
+        except (sqlite3.Error, OSError) as error:
             raise DataError(
                 f"cache {str(path)!r} cannot be opened ({error})",
                 expected="an SQLite file that llmrec wrote",
@@ -62,10 +64,10 @@ class AnswerStore:
         return found
 
     def put(self, rows: Iterable[tuple[bytes, float | str]]) -> None:
-        """Store rows in one transaction."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
-        self._db.execute("COMMIT")
+        """Store rows in one transaction, all or none."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM answers").fetchone()[0])
@@ -111,8 +113,7 @@ class CachedEngine:
     def logprobs(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[str]]) -> list[FloatArray]:
         """Return the summed log-probability of each answer, from the store where it is there."""
         scores: list[FloatArray] = []
-        for start in range(0, len(prompts), self.commit_every):
-            chunk = slice(start, start + self.commit_every)
+        for chunk in self._chunks(len(prompts)):
             scores += self._score_chunk(prompts[chunk], answers[chunk])
             self._report(len(scores), len(prompts))
         return scores
@@ -120,10 +121,15 @@ class CachedEngine:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Return one completion for each prompt, from the store where it is there; failed rows are not stored."""
         completions: list[Completion] = []
-        for start in range(0, len(prompts), self.commit_every):
-            completions += self._generate_chunk(prompts[start : start + self.commit_every], sampling)
+        for chunk in self._chunks(len(prompts)):
+            completions += self._generate_chunk(prompts[chunk], sampling)
             self._report(len(completions), len(prompts))
         return completions
+
+    def _chunks(self, n: int) -> list[slice]:
+        """Return what is computed between two commits; a dry run, which commits nothing, takes all at once."""
+        size = max(1, n) if self.dry_run else self.commit_every
+        return [slice(start, start + size) for start in range(0, n, size)]
 
     def _score_chunk(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[str]]) -> list[FloatArray]:
         begin = time.perf_counter()
@@ -131,17 +137,18 @@ class CachedEngine:
             [self._key(prompt, "score", answer) for answer in row] for prompt, row in zip(prompts, answers, strict=True)
         ]
         known = self.store.get([key for row in keys for key in row])
-        n_hits = sum(key in known for row in keys for key in row)
-        # Only what is missing is asked for, each answer once even if it stands twice.
-        todo = [
-            list({key: text for key, text in zip(row, texts, strict=True) if key not in known}.items())
-            for row, texts in zip(keys, answers, strict=True)
-        ]
+        # Only what is missing is asked for, and once even if it stands twice: the second one counts as a hit.
+        todo: list[list[tuple[bytes, str]]] = []
+        asked: set[bytes] = set()
+        for row, texts in zip(keys, answers, strict=True):
+            missing = {key: text for key, text in zip(row, texts, strict=True) if key not in known and key not in asked}
+            asked.update(missing)
+            todo.append(list(missing.items()))
         rows = [row for row, missing in enumerate(todo) if missing]
         spent = self._compute_scores([prompts[row] for row in rows], [todo[row] for row in rows], known)
-        n_misses = sum(map(len, keys)) - n_hits
+        n_hits = sum(map(len, keys)) - len(asked)
         self.usage += Usage(
-            len(prompts), spent.prompt_tokens, spent.output_tokens, n_hits, n_misses, time.perf_counter() - begin
+            len(prompts), spent.prompt_tokens, spent.output_tokens, n_hits, len(asked), time.perf_counter() - begin
         )
         return [np.array([known[key] for key in row], np.float32) for row in keys]
 
@@ -161,7 +168,8 @@ class CachedEngine:
             for row, values in zip(missing, computed, strict=True)
             for (key, _), value in zip(row, values, strict=True)
         ]
-        self.store.put(fresh)
+        # A score that is no number is a failure, to be tried again, not an answer.
+        self.store.put((key, value) for key, value in fresh if not math.isnan(value))
         known.update(fresh)
         return _difference(self.engine.usage, before)
 
@@ -169,7 +177,6 @@ class CachedEngine:
         begin = time.perf_counter()
         keys = [self._key(prompt, "generate", *astuple(sampling)) for prompt in prompts]
         found = {key: _read(value) for key, value in self.store.get(keys).items()}
-        n_hits = sum(key in found for key in keys)
         missing = list({key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in found}.items())
         spent = Usage()
         if missing and self.dry_run:
@@ -186,14 +193,14 @@ class CachedEngine:
             len(prompts),
             spent.prompt_tokens,
             spent.output_tokens,
-            n_hits,
-            len(keys) - n_hits,
+            len(keys) - len(missing),
+            len(missing),
             time.perf_counter() - begin,
         )
         return [found[key] for key in keys]
 
     def _estimate(self, prompts: Sequence[Prompt], output_tokens: int) -> Usage:
-        read = sum(self.count_tokens([prompt.system + prompt.user for prompt in prompts]))
+        read = sum(self.count_tokens([text for prompt in prompts for text in (prompt.system, prompt.user)]))
         return Usage(prompt_tokens=read, output_tokens=output_tokens)
 
     def _key(self, prompt: Prompt, *what: object) -> bytes:

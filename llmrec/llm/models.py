@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 EMBEDDED_MODEL = "gemma-3-270m"
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "tekken.json")
 _SAMPLES, _SAMPLE_BYTES = 64, 16384
 
 
@@ -28,7 +29,7 @@ def resolve_model(name: str) -> str:
         name: ``gemma-3-270m`` (the embedded model), a folder with weights, or a hub name such as ``org/model``.
 
     Raises:
-        ModelError: a folder without ``config.json`` or without weights, or a path that does not exist.
+        ModelError: a folder without ``config.json``, weights or tokenizer, or a path that does not exist.
         MissingPackageError: the embedded model's packages are not installed.
     """
     if name == EMBEDDED_MODEL:
@@ -95,6 +96,13 @@ def _check_folder(folder: Path) -> None:
             f"{str(folder)!r} has no weights",
             expected="*.safetensors beside config.json",
             cure="copy or download the weights, or save the model again",
+        )
+    # transformers would make up a tokenizer without a vocabulary, for which every text is the same.
+    if not any(path for pattern in _VOCABULARIES for path in folder.glob(pattern)):
+        raise ModelError(
+            f"{str(folder)!r} has no tokenizer",
+            expected="tokenizer.json beside config.json",
+            cure="save the tokenizer there too: tokenizer.save_pretrained",
         )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 
 from llmrec.errors import EngineError, ModelError
 from llmrec.protocols import Prompt
 
+LOADING_ERRORS = (OSError, ValueError, RuntimeError, SafetensorError)
+"""What transformers and vLLM raise for missing, damaged or unsuitable weights."""
 _ANCHOR = 8
 """Characters of the prompt's end that are tokenised with an answer."""
 
@@ -28,7 +31,7 @@ class PromptTokenizer:
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
             text_config = AutoConfig.from_pretrained(name).get_text_config()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # the library of tokenizers raises nothing narrower
             raise unreadable(name, error) from error
         self.name = name
         self.context: int | None = getattr(text_config, "max_position_embeddings", None)

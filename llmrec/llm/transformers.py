@@ -15,7 +15,7 @@ from llmrec.config import Config
 from llmrec.llm.models import EMBEDDED_MODEL, model_identity, resolve_model
 from llmrec.llm.sampling import SeededSampling, StopAtText, cut_at_stop
 from llmrec.llm.shared_prefix import Job, SharedPrefixScorer, left_pad
-from llmrec.llm.tokens import PromptTokenizer, unreadable
+from llmrec.llm.tokens import LOADING_ERRORS, PromptTokenizer, unreadable
 from llmrec.protocols import Completion, FloatArray, Prompt, Sampling, Usage
 
 
@@ -24,8 +24,9 @@ class TransformersConfig(Config):
 
     model: str = EMBEDDED_MODEL
     """The embedded model, a folder or a hub name."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of weights and arithmetic; log-probabilities are always summed in float32."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Number format of weights and arithmetic (log-probabilities are always summed in float32); ``auto`` takes bfloat16
+    where the processor or GPU computes in it, several times faster and exact to about two digits."""
     device: str = "auto"
     """``cpu``, ``cuda``, ``mps``; ``auto`` takes a GPU where there is one."""
     batch_tokens: int = 8192
@@ -54,7 +55,13 @@ class TransformersEngine:
         self.name = resolve_model(self.config.model)
         self.tokens = PromptTokenizer(self.name)
         self.usage = Usage()
-        self._identity = f"transformers/{self.config.dtype}/{model_identity(self.name)}"
+        self.device = self.config.device
+        if self.device == "auto":
+            self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.dtype = self.config.dtype
+        if self.dtype == "auto":
+            self.dtype = "bfloat16" if _computes_bfloat16(self.device) else "float32"
+        self._identity = f"transformers/{self.dtype}/{model_identity(self.name)}"
 
     @property
     def identity(self) -> str:
@@ -65,14 +72,11 @@ class TransformersEngine:
     @torch.inference_mode(mode=False)  # first use may be inside inference mode, whose tensors nothing else can use
     def model(self) -> Any:  # noqa: ANN401 - transformers' models are untyped
         """The loaded model."""
-        device = self.config.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            model: Any = AutoModelForCausalLM.from_pretrained(self.name, dtype=getattr(torch, self.config.dtype))
-        except (OSError, ValueError, RuntimeError) as error:
+            model: Any = AutoModelForCausalLM.from_pretrained(self.name, dtype=getattr(torch, self.dtype))
+        except LOADING_ERRORS as error:
             raise unreadable(self.name, error) from error
-        return model.to(device).eval()
+        return model.to(self.device).eval()
 
     @cached_property
     def _scorer(self) -> SharedPrefixScorer:
@@ -155,3 +159,11 @@ class TransformersEngine:
             finish: Literal["stop", "length"] = "stop" if stopped or ended is not None else "length"
             completions.append(Completion(text, len(prompt), len(new), finish))
         return completions
+
+
+def _computes_bfloat16(device: str) -> bool:
+    """Return whether a device has bfloat16 arithmetic of its own; elsewhere it is emulated and slow."""
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    features = torch.cpu.get_capabilities()
+    return device == "cpu" and any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

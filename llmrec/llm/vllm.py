@@ -18,7 +18,7 @@ import numpy as np
 from llmrec.config import Config
 from llmrec.errors import require
 from llmrec.llm.models import EMBEDDED_MODEL, model_identity, resolve_model
-from llmrec.llm.tokens import PromptTokenizer, unreadable
+from llmrec.llm.tokens import LOADING_ERRORS, PromptTokenizer, unreadable
 from llmrec.protocols import Completion, FloatArray, Prompt, Sampling, Usage
 
 _CPU_SETTINGS = {
@@ -89,7 +89,7 @@ class VLLMEngine:
                 enable_prefix_caching=True,
                 **options,
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except LOADING_ERRORS as error:
             raise unreadable(self.name, error) from error
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

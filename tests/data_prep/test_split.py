@@ -64,7 +64,7 @@ def test_leave_last_out_on_the_toy_data():
         (0, 1, 20),
     ]
     assert split.rule == {
-        "name": "leave_last_out",
+        "name": "leave-last-out",
         "ties": "strict",
         "when_short": "error",
         "history": "all",
@@ -169,7 +169,7 @@ def test_global_time_cut_on_the_toy_data():
     assert asked(split.test) == {0: ([0, 1, 2], [3]), 3: ([0, 3], [4]), 4: ([2, 4], [5])}
     assert cold_items(split).tolist() == [5]
     assert split.rule == {
-        "name": "global_time_cut",
+        "name": "global-time-cut",
         "train": 0.7,
         "valid": 0.1,
         "history": "all",
