@@ -23,7 +23,7 @@ from llmrec.eval.evaluate import evaluate, standard_groups
 from llmrec.eval.metrics import compute
 from llmrec.eval.report import pick_examples, print_examples, print_table, write_report
 from llmrec.llm.cache import CachedEngine
-from llmrec.protocols import Ranker
+from llmrec.protocols import Ranker, Recommender
 from llmrec.rank.batch import make_engine, make_ranker
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -41,7 +41,7 @@ class DemoRecipe(Config):
     users: int = Field(default=200, ge=2)
     """Test users, drawn at random."""
     valid_users: int = Field(default=100, ge=1)
-    """Validation users, on whom the weight of the language model is chosen."""
+    """Validation users, on whom the language model's weight is chosen; drawn among those whose film recall found."""
     candidates: int = Field(default=20, ge=2)
     """Films that recall hands to the language model, for each user."""
     strategy: Part = Part(name="likelihood")
@@ -59,7 +59,6 @@ def run(recipe: DemoRecipe) -> None:
     start = time.perf_counter()
     data = load_movielens(recipe.source)
     split = leave_last_out(data, short_users="train")
-    valid = split.valid.sample(recipe.valid_users, seed=recipe.seed)
     test = split.test.sample(recipe.users, seed=recipe.seed)
     counts = data.counts()
     console.print(
@@ -68,7 +67,7 @@ def run(recipe: DemoRecipe) -> None:
     )
 
     recall = FusedRecommender().fit(split.train, seed=recipe.seed)
-    recalled = {part: recall.recommend(targets.queries, recipe.candidates) for part, targets in _parts(valid, test)}
+    recalled = recall.recommend(test.queries, recipe.candidates)
     popular = Popular().fit(split.train).recommend(test.queries, recipe.candidates)
     names = " + ".join(member.name for member in recall.config.members)
     console.print(f"[bold]2. recall[/bold]  {names}, fused by reciprocal rank: {recipe.candidates} candidates each")
@@ -76,17 +75,16 @@ def run(recipe: DemoRecipe) -> None:
     engine = CachedEngine(make_engine(recipe.engine), recipe.out / "answers.sqlite", commit_every=8)
     ranker = make_ranker(recipe.strategy, engine, data.titles())
     console.print(f"[bold]3. ranking[/bold]  {recipe.strategy.name} with {engine.identity}")
-    ranked = {
-        part: _rank(ranker, engine, targets.queries, recalled[part], part) for part, targets in _parts(valid, test)
-    }
-
-    weight = _choose_weight(recalled["valid"], ranked["valid"], valid)
-    fused = _fuse(recalled["test"], ranked["test"], weight)
+    valid, valid_recalled = _informative(split.valid, recall, recipe)
+    valid_ranked = _rank(ranker, engine, valid.queries, valid_recalled, "valid")
+    weight = _choose_weight(valid_recalled, valid_ranked, valid)
     console.print(
         f"[bold]4. fusion[/bold]  weight of the language model {weight:.1f}, "
         f"chosen by {CHOSEN_BY} on the second-last film of {len(valid)} users"
     )
-    methods = {"popular": popular, "recall": recalled["test"], "LLM": ranked["test"], "recall + LLM": fused}
+    ranked = _rank(ranker, engine, test.queries, recalled, "test")
+    fused = _fuse(recalled, ranked, weight)
+    methods = {"popular": popular, "recall": recalled, "LLM": ranked, "recall + LLM": fused}
     _show(recipe, split.train, test, methods)
     print_usage(engine.usage, title="the language model")
     seconds = time.perf_counter() - start
@@ -96,8 +94,14 @@ def run(recipe: DemoRecipe) -> None:
     console.print(f"done in {seconds:.0f} s")
 
 
-def _parts(valid: Targets, test: Targets) -> tuple[tuple[str, Targets], ...]:
-    return ("valid", valid), ("test", test)
+def _informative(valid: Targets, recall: Recommender, recipe: DemoRecipe) -> tuple[Targets, Candidates]:
+    """Return validation targets among their candidates: where recall missed the film, every weight scores 0."""
+    candidates = recall.recommend(valid.queries, recipe.candidates)
+    found = f"hr@{recipe.candidates}"
+    rows = np.flatnonzero(compute(candidates, valid, [found])[found])
+    if len(rows) > recipe.valid_users:
+        rows = np.sort(np.random.default_rng(recipe.seed).choice(rows, recipe.valid_users, replace=False))
+    return valid.select(rows), candidates.select(rows)
 
 
 def _rank(ranker: Ranker, engine: CachedEngine, queries: Queries, candidates: Candidates, part: str) -> Candidates:
@@ -111,6 +115,8 @@ def _fuse(recalled: Candidates, ranked: Candidates, weight: float) -> Candidates
 
 def _choose_weight(recalled: Candidates, ranked: Candidates, valid: Targets) -> float:
     """Return the language model's weight with the best mean metric on validation; of equal ones the smallest."""
+    if not len(valid):
+        return 0.0
     means = [
         float(np.mean(compute(_fuse(recalled, ranked, weight), valid, [CHOSEN_BY])[CHOSEN_BY])) for weight in WEIGHTS
     ]

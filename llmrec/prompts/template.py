@@ -81,9 +81,12 @@ class Template(Config):
     def _fill(self, part: str, variables: dict[str, Any]) -> str:
         try:
             return self._compiled[part].render(variables)
-        except jinja2.UndefinedError as error:
+        except (jinja2.TemplateError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
+            # Unknown variables, what the sandbox forbids, and wording such as {{ history + 1 }}.
             raise ConfigError(
-                f"template {self.name!r}: {error}", expected=f"the variables {', '.join(variables)}", cure="rename it"
+                f"template {self.name!r}: {error}",
+                expected=f"wording that uses the variables {', '.join(variables)}",
+                cure=f"mend its {part!r}",
             ) from None
 
 
@@ -109,9 +112,9 @@ def load_template(name: str) -> Template:
         path = Path(name)
         if not path.is_file():
             raise UnknownNameError(f"no template {name!r}", expected="a YAML file", cure="check the path")
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     elif name in template_names():
-        text = (_BUILT_IN / f"{name}.yaml").read_text(encoding="utf-8")
+        content = (_BUILT_IN / f"{name}.yaml").read_bytes()
     else:
         raise UnknownNameError(
             f"unknown template {name!r}",
@@ -119,9 +122,11 @@ def load_template(name: str) -> Template:
             cure=did_you_mean(name, template_names()),
         )
     try:
-        return Template.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"template {name!r} ({error})", expected="valid YAML", cure="mend that line") from None
+        return Template.model_validate(yaml.safe_load(content.decode()))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"template {name!r} ({error})", expected="valid YAML in UTF-8", cure="mend that line"
+        ) from None
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the template"

@@ -26,8 +26,9 @@ class NaiveModel:
         before = self.tokenizer(prompt, add_special_tokens=special).input_ids
         ids = self.tokenizer(prompt + answer, add_special_tokens=special).input_ids
         assert ids[: len(before)] == before, "a token spans prompt and answer: choose other texts"
-        table = self.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
-        return sum(float(table[place - 1, ids[place]]) for place in range(len(before), len(ids)))
+        logits = self.model(torch.tensor([ids])).logits[0]
+        table = logits[len(before) - 1 :].double().log_softmax(-1)
+        return sum(float(table[place, token]) for place, token in enumerate(ids[len(before) :]))
 
     @torch.inference_mode()
     def next_token(self, prompt):
