@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, astuple, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ Progress = Callable[[int, int], None]
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, value NOT NULL) WITHOUT ROWID"
 _LOOKUP = 500
+_PATIENCE = 60.0
+"""Seconds to wait for other processes that use the file."""
 
 
 class AnswerStore:
@@ -42,8 +45,8 @@ class AnswerStore:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+            _write_ahead(self._db)
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(_SCHEMA)
             self._db.execute("SELECT key, value FROM answers LIMIT 0")
@@ -98,8 +101,13 @@ class CachedEngine:
         dry_run: bool = False,
     ) -> None:
         self.engine, self.commit_every, self.progress, self.dry_run = engine, commit_every, progress, dry_run
-        self.store = AnswerStore(path)
+        self.path = path
         self.usage = Usage()
+
+    @cached_property
+    def store(self) -> AnswerStore:
+        """The store, opened at first use; a dry run makes no new file."""
+        return AnswerStore(Path(":memory:") if self.dry_run and not self.path.exists() else self.path)
 
     @property
     def identity(self) -> str:
@@ -210,6 +218,20 @@ class CachedEngine:
     def _report(self, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(done, total)
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Turn on write-ahead mode; connections that do so at once on a new file are refused without a wait: try again."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _read(value: float | str) -> Completion:

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 
 from rapidfuzz import fuzz, process
 
-_MARKER = re.compile(r"^\s*(?:[-*•·\u2013]|\(?\d{1,3}[.)\]:]|\[\d{1,3}\])\s+")
-_SEPARATOR = re.compile(r"[,;>|/]|\s[-\u2013\u2014]\s|:\s")
-_WORD = re.compile(r"\w+")
+_MARKER = re.compile(r"""^[\s*_"'`{(\[#]*(?:[-*•·\u2013]\s+|\d{1,3}["'*_]*[.)\]:]["'*_]*\s*(?!\d))""")
+_SEPARATOR = re.compile(r"[,;>|/]|\s[-\u2013\u2014]\s|:\s|\s(?=\(?\d{1,3}[.)]\s)")
+_REMARK = re.compile(r"\s[-\u2013\u2014]\s|:\s|\s\(")
+_QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|\*\*(.+?)\*\*|`([^`]+)`')
+_IN_BRACKETS = re.compile(r"\s*\([^()]*\)\s*$")
+_WORD = re.compile(r"[^\W_]+")
 _FUZZY_CUTOFF = 90.0
 _SHORT = 6
-"""A title of one word shorter than this must stand alone in its line or list: "It" and "Go" occur in any sentence."""
+"""A title of one word shorter than this must stand alone in its line or list, or before a remark: "It" and "Go" occur
+in any sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,10 @@ class Reading:
 def parse_ranking(text: str, candidates: Sequence[str]) -> Reading:
     """Read a ranked list of titles, one a line or separated by commas, numbered or not.
 
-    A line is matched whole, then without its list marker, then piece by piece, then by the longest titles that it
-    contains (titles contain one another: "Alien" must not take the line of "Alien Resurrection"), then by spelling.
-    Among candidates of one title the first unused one is taken.
+    A line is matched whole, then without its list marker, then piece by piece, then by what is quoted or bold in it,
+    then by the longest titles that it contains (titles contain one another: "Alien" must not take the line of "Alien
+    Resurrection"), then by spelling. A year or remark in brackets behind a title may be left out where no other
+    candidate is called so. Among candidates of one title the first unused one is taken.
     """
     finder = _Finder(candidates)
     unmatched = sum(not finder.read(line) for line in text.splitlines() if _WORD.search(line))
@@ -53,6 +58,12 @@ class _Finder:
             if words := _words(title):
                 self.places.setdefault(words, []).append(place)
         self.by_length = sorted(self.places, key=len, reverse=True)
+        short = [_words(_IN_BRACKETS.sub("", title)) for title in candidates]
+        self.places |= {
+            words: [place]
+            for place, words in enumerate(short)
+            if words and words not in self.places and short.count(words) == 1
+        }
 
     def read(self, line: str) -> bool:
         """Take the candidates that a line names; return whether it named any, used before or not."""
@@ -61,6 +72,7 @@ class _Finder:
             self._whole(line)
             or self._whole(unmarked)
             or self._pieces(unmarked)
+            or self._quoted(unmarked)
             or self._contained(unmarked)
             or self._alike(unmarked)
         )
@@ -74,22 +86,32 @@ class _Finder:
 
     def _pieces(self, line: str) -> bool:
         pieces = [_MARKER.sub("", piece) for piece in _SEPARATOR.split(line)]
-        found = [_words(piece) for piece in pieces if _words(piece) in self.places]
+        # Bare numbers are ranks: {"1": "Heat", "2": "Alien"}.
+        found = [words for words in map(_words, pieces) if words and (words in self.places or not _is_rank(words))]
         # All pieces or none: "Batman, Heat and more" is left to the search for contained titles.
-        if not found or len(found) < sum(bool(_words(piece)) for piece in pieces):
+        if not found or any(words not in self.places for words in found):
             return False
         for words in found:
             self._take(words)
         return True
 
+    def _quoted(self, line: str) -> bool:
+        quotes = [_words(_MARKER.sub("", "".join(groups))) for groups in _QUOTED.findall(line)]
+        found = [words for words in quotes if words in self.places]
+        for words in found:
+            self._take(words)
+        return bool(found)
+
     def _contained(self, line: str) -> bool:
         words = _words(line)
+        head = _words(_REMARK.split(line)[0])
         free = [True] * len(words)
         hits: list[tuple[int, tuple[str, ...]]] = []
         for title in self.by_length:
-            if len(title) == 1 and len(title[0]) < _SHORT:
-                continue
-            for start in range(len(words) - len(title) + 1):
+            alone = len(title) == 1 and len(title[0]) < _SHORT
+            # A short one counts only where it begins the line and a remark follows: "Heat: a great film".
+            starts = range(title == head) if alone else range(len(words) - len(title) + 1)
+            for start in starts:
                 span = slice(start, start + len(title))
                 if words[span] == title and all(free[span]):
                     free[span] = [False] * len(title)
@@ -99,7 +121,7 @@ class _Finder:
         return bool(hits)
 
     def _alike(self, line: str) -> bool:
-        titles = [" ".join(words) for words in self.places]
+        titles = [" ".join(words) for words in self.by_length]
         best = process.extractOne(" ".join(_words(line)), titles, scorer=fuzz.ratio, score_cutoff=_FUZZY_CUTOFF)
         if best is None:
             return False
@@ -111,6 +133,10 @@ class _Finder:
             if place not in self.order:
                 self.order.append(place)
                 return
+
+
+def _is_rank(words: tuple[str, ...]) -> bool:
+    return len(words) == 1 and words[0].isdigit()
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from llmrec.config import Config
 from llmrec.data import Candidates, Queries
 from llmrec.prompts.answers import PARSERS
-from llmrec.prompts.template import load_template
+from llmrec.prompts.template import clean_text, load_template
 from llmrec.protocols import Generator, Sampling
 from llmrec.rank.texts import require_answer, rows_of_titles
 
@@ -62,7 +62,8 @@ class ListwiseRanker:
         """Return each row in the model's order; the score counts down from the number of candidates, NaN if unnamed."""
         candidates.require_filled()
         histories = rows_of_titles(queries.last(self.config.history).history, self.titles)
-        texts = rows_of_titles(candidates.items, self.titles)
+        # Cleaned here already, so that an answer is compared with what the model was shown.
+        texts = [[clean_text(title) for title in row] for row in rows_of_titles(candidates.items, self.titles)]
         prompts = [
             self.template.render(history=history, candidates=row) for history, row in zip(histories, texts, strict=True)
         ]

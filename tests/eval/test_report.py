@@ -9,7 +9,7 @@ from rich.console import Console
 
 from llmrec.data import Candidates, Targets
 from llmrec.eval.evaluate import Evaluation, evaluate
-from llmrec.eval.report import Example, Listed, pick_examples, print_table, write_report
+from llmrec.eval.report import Example, Listed, pick_examples, print_examples, print_table, write_report
 from llmrec.protocols import Usage
 from llmrec.testing import TOY_HISTORIES, toy
 
@@ -172,3 +172,25 @@ def test_examples_are_drawn_where_there_is_something_to_see() -> None:
     again = pick_examples(data, targets, before, after, count=1, seed=3)
     assert again == pick_examples(data, targets, before, after, count=1, seed=3)
     assert len(again) == 1
+
+
+def test_printed_examples_show_moves_and_hits_and_no_markup() -> None:
+    before = (Listed("[red]Alien[/red]"), Listed("Heat", relevant=True))
+    after = (Listed("Heat", relevant=True, move=1), Listed("[red]Alien[/red]", move=-1))
+    output = io.StringIO()
+    example = Example("u7", ("Dune", "Brazil"), ("Heat",), before, after)
+    print_examples([example], Console(file=output, width=100, color_system=None))
+    text = output.getvalue()
+    assert "user u7, after Dune | Brazil" in text
+    rows = [line.split() for line in text.splitlines() if line.strip()[:1] in {"1", "2"}]
+    assert rows == [["1", "[red]Alien[/red]", "Heat", "✓", "▲1"], ["2", "Heat", "✓", "[red]Alien[/red]", "▼1"]]
+
+
+def test_a_table_of_one_group_can_be_printed_alone() -> None:
+    candidates = Candidates(np.array([[0, 1]]), np.array([[2.0, 1.0]]))
+    targets = Targets(toy().queries([0]), np.array([[1]]))
+    evaluation = evaluate({"a": candidates}, targets, n_items=7, metrics=["hr@2"], groups={"some": np.array([True])})
+    output = io.StringIO()
+    print_table(evaluation, Console(file=output, width=100, color_system=None), groups=["all"])
+    assert "all: 1 query" in output.getvalue()
+    assert "some" not in output.getvalue()

@@ -1,7 +1,5 @@
 """An oracle for log-probabilities, and engines on the tiny model."""
 
-import os
-
 import pytest
 import torch
 from hypothesis import settings
@@ -90,12 +88,7 @@ def tiny_engine(tiny_model, make_engine):
 
 
 @pytest.fixture(scope="session")
-def film_titles(request):
-    """Real film titles, or made-up ones where the data sets are not."""
-    folder = request.config.rootpath.parent / "shared" / "data"
-    path = os.environ.get("LLMREC_DATA")
-    movies = (type(folder)(path) if path else folder) / "movielens-1m" / "movies.dat"
-    if not movies.is_file():
-        pytest.skip(f"no {movies}: set LLMREC_DATA to the folder of the data sets")
-    lines = movies.read_text(encoding="latin-1").splitlines()
+def film_titles(data_folder):
+    """The titles of MovieLens 1M."""
+    lines = (data_folder / "movielens-1m" / "movies.dat").read_text(encoding="latin-1").splitlines()
     return [line.split("::")[1] for line in lines]

@@ -1,5 +1,7 @@
 """The cache answers what it holds, computes the rest once, and never stores a failure."""
 
+import sqlite3
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -142,7 +144,9 @@ class Flaky(FakeEngine):
     def generate(self, prompts, sampling):
         texts = super().generate(prompts, sampling)
         bad = Completion("", finish="error", error="overloaded")
-        return [bad if one.user == "bad" and not self.mended else text for one, text in zip(prompts, texts, strict=True)]
+        return [
+            bad if one.user == "bad" and not self.mended else text for one, text in zip(prompts, texts, strict=True)
+        ]
 
     def logprobs(self, prompts, answers):
         scores = super().logprobs(prompts, answers)
@@ -247,8 +251,6 @@ def test_a_folder_or_a_path_below_a_file_is_an_error(tmp_path):
 
 
 def test_another_programs_table_is_an_error(tmp_path):
-    import sqlite3
-
     with sqlite3.connect(tmp_path / "other.sqlite") as db:
         db.execute("CREATE TABLE answers (question TEXT)")
     expect_error(DataError, lambda: AnswerStore(tmp_path / "other.sqlite"), "cannot be opened")

@@ -3,8 +3,10 @@
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
-from llmrec.llm.cache import CachedEngine
+from llmrec.llm.cache import AnswerStore, CachedEngine
 from llmrec.llm.fake import FakeEngine
 from llmrec.protocols import Prompt
 
@@ -45,3 +47,18 @@ def test_writers_that_start_together_on_a_new_file_lose_nothing(tmp_path):
     assert (engine.usage.cache_hits, engine.usage.cache_misses, len(engine.store)) == (240, 0, 240)
     expected = FakeEngine().logprobs(prompts, [["x", "y"]] * 120)
     assert [row.tolist() for row in scores] == [row.tolist() for row in expected]
+
+
+def test_a_new_store_can_be_opened_by_many_at_the_same_moment(tmp_path):
+    together = Barrier(6)
+
+    def open_and_write(round_, number):
+        together.wait()
+        store = AnswerStore(tmp_path / f"{round_}.sqlite")
+        store.put([(bytes([number]), float(number))])
+        store.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        for round_ in range(40):
+            list(pool.map(open_and_write, [round_] * 6, range(6)))
+            assert len(AnswerStore(tmp_path / f"{round_}.sqlite")) == 6

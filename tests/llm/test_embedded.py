@@ -30,12 +30,13 @@ def engine(folder):
 
 @pytest.fixture(scope="module")
 def prompts_and_titles(film_titles):
-    """Ten histories of 0 to 27 films, and twenty titles to follow each."""
+    """Ten histories of 0 to 9 films, and twenty titles to follow each."""
     films = np.random.default_rng(0).permutation(film_titles)
-    prompts = ["".join(f"{title}\n" for title in films[row * 30 : row * 30 + 3 * row]) for row in range(10)]
+    prompts = ["".join(f"{title}\n" for title in films[row * 10 : row * 10 + row]) for row in range(10)]
     return prompts, [[f"{title}\n" for title in films[400 + row * 20 : 420 + row * 20]] for row in range(10)]
 
 
+@pytest.mark.data
 def test_titles_score_as_a_plain_forward_pass(engine, folder, naive_model, prompts_and_titles):
     prompts, titles = prompts_and_titles
     scores = engine.logprobs([Prompt(text) for text in prompts], titles)
@@ -44,6 +45,16 @@ def test_titles_score_as_a_plain_forward_pass(engine, folder, naive_model, promp
     worst = np.abs(np.array(scores) - np.array(expected)).max()
     print(f"largest difference over {np.size(expected)} titles: {worst:.1e}")
     assert worst <= 1e-4
+
+
+@pytest.mark.data
+def test_titles_score_as_a_plain_forward_pass_beyond_the_sliding_window(engine, folder, naive_model, film_titles):
+    prompt = "".join(f"{title}\n" for title in film_titles[:90])
+    assert engine.count_tokens([prompt])[0] > engine.model.config.sliding_window
+    titles = [f"{title}\n" for title in film_titles[100:104]]
+    oracle = naive_model(folder)
+    expected = [oracle.logprob(prompt, title) for title in titles]
+    np.testing.assert_allclose(engine.logprobs([Prompt(prompt)], [titles])[0], expected, rtol=0, atol=1e-4)
 
 
 def test_it_knows_films(engine):

@@ -146,6 +146,16 @@ def test_noise_draws_from_the_softmax_at_a_temperature(temperature):
     assert_drawn_from(drawn, (logits[0].double() / temperature).softmax(0).numpy())
 
 
+def test_each_prompt_has_a_random_stream_of_its_own():
+    logits = torch.zeros(2, 1000)
+    processor = SeededSampling(Sampling(temperature=1.0), [[1, 2], [1, 3]])
+    one, two = processor(None, logits).argmax(1).tolist()
+    assert one != two
+    # The stream goes on from step to step, and begins anew with the same seed and prompt.
+    assert processor(None, logits).argmax(1).tolist() != [one, two]
+    assert SeededSampling(Sampling(temperature=1.0), [[1, 2]])(None, logits[:1]).argmax(1).tolist() == [one]
+
+
 def test_top_p_keeps_the_smallest_set_that_reaches_it_and_its_proportions():
     probabilities = np.array([0.05, 0.4, 0.15, 0.3, 0.1])
     logits = torch.tensor(probabilities).log()[None].float()

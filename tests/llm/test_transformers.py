@@ -114,7 +114,12 @@ def llama(**sizes):
 
 def gemma2_with_softcapping(**sizes):
     config = Gemma2Config(
-        head_dim=8, num_key_value_heads=2, sliding_window=8, final_logit_softcapping=3.0, query_pre_attn_scalar=8, **sizes
+        head_dim=8,
+        num_key_value_heads=2,
+        sliding_window=8,
+        final_logit_softcapping=3.0,
+        query_pre_attn_scalar=8,
+        **sizes,
     )
     return Gemma2ForCausalLM(config)
 
@@ -153,9 +158,7 @@ def test_a_chat_template_renders_the_prompt(tiny_model, tmp_path, make_engine, n
 def test_bfloat16_is_close_to_float32(tiny_model, tiny_engine, make_engine):
     engine = make_engine(tiny_model, dtype="bfloat16")
     prompts, answers = [Prompt("Alien\n"), Prompt("Heat\nDune\n")], [["Brazil", "Dune"], ["Fargo", "Alien"]]
-    for half, full in zip(
-        engine.logprobs(prompts, answers), tiny_engine.logprobs(prompts, answers), strict=True
-    ):
+    for half, full in zip(engine.logprobs(prompts, answers), tiny_engine.logprobs(prompts, answers), strict=True):
         np.testing.assert_allclose(half, full, rtol=0.05)
     assert engine.model.dtype == torch.bfloat16
     assert engine.identity != tiny_engine.identity

@@ -53,6 +53,7 @@ class TestContract(EngineContract):
 class TestAgreement:
     pytestmark = needs_vllm
 
+    @pytest.mark.data
     def test_one_token_answers_score_as_with_transformers(self, vllm, transformers, film_titles):
         prompts = [
             Prompt(f"Somebody watched {', '.join(film_titles[row * 5 : row * 5 + 1 + row % 12])}. Will they like it?")
@@ -64,19 +65,24 @@ class TestAgreement:
         print(f"largest difference over {len(prompts)} prompts, one token: {worst:.2e}")
         assert worst <= 1e-3
 
+    @pytest.mark.data
     def test_titles_score_as_with_transformers(self, vllm, transformers, film_titles):
-        prompts = [Prompt("".join(f"{title}\n" for title in film_titles[row * 20 : row * 20 + row])) for row in range(10)]
+        prompts = [
+            Prompt("".join(f"{title}\n" for title in film_titles[row * 20 : row * 20 + row])) for row in range(10)
+        ]
         answers = [[f"{title}\n" for title in film_titles[300 + row * 9 : 312 + row * 9]] for row in range(10)]
         worst = largest_difference(vllm.logprobs(prompts, answers), transformers.logprobs(prompts, answers))
         print(f"largest difference over 120 titles: {worst:.2e}")
         assert worst <= 2e-3
 
+    @pytest.mark.data
     def test_more_choices_than_a_request_takes(self, vllm, transformers, film_titles):
         letters = [chr(code) + "x" for code in range(0x4E00, 0x4E00 + 200)]
         assert len({ids[0] for ids in vllm.tokens.encode_answers(Prompt("A"), letters)}) > 128
         scores = vllm.logprobs([Prompt("A")], [letters])
         assert largest_difference(scores, transformers.logprobs([Prompt("A")], [letters])) <= 2e-3
 
+    @pytest.mark.data
     def test_greedy_text_is_that_of_transformers(self, vllm, transformers, film_titles):
         prompts = [Prompt("".join(f"{title}\n" for title in film_titles[row : row + 5])) for row in range(0, 40, 5)]
         sampling = Sampling(max_tokens=24, stop=("\n",))
@@ -85,6 +91,7 @@ class TestAgreement:
         assert [one.finish for one in ours] == [one.finish for one in theirs]
         assert not any("\n" in one.text for one in ours)
 
+    @pytest.mark.data
     def test_a_sampled_text_does_not_depend_on_its_company(self, vllm, film_titles):
         prompts = [Prompt(title) for title in film_titles[:6]]
         together = vllm.generate(prompts, SAMPLED)

@@ -22,10 +22,14 @@ def golden_text(template):
     """Return all that a template renders, as one page."""
     parts = []
     for name, history in HISTORIES.items():
-        variables = {"history": history} if template.answer == "continuation" else {
-            "history": history,
-            "candidates": CANDIDATES,
-        }
+        variables = (
+            {"history": history}
+            if template.answer == "continuation"
+            else {
+                "history": history,
+                "candidates": CANDIDATES,
+            }
+        )
         prompt = template.render(**variables)
         parts += [f"=== {name}: system", prompt.system, f"=== {name}: user", prompt.user]
     if template.answer == "continuation":
@@ -124,7 +128,9 @@ def test_wording_that_is_no_jinja_is_one_line(tmp_path, wording):
 
 def test_an_unknown_variable_names_those_that_there_are(tmp_path):
     template = load_template(written(tmp_path, user="{{ histroy }}"))
-    expect_error(ConfigError, lambda: template.render(history=["a"], candidates=["b"]), "histroy", "history, candidates")
+    expect_error(
+        ConfigError, lambda: template.render(history=["a"], candidates=["b"]), "histroy", "history, candidates"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from llmrec.classic.recall import history
 from llmrec.classic.recall.factorization import ALS, EASE, ALSConfig
+from llmrec.classic.recall.fuse import FusedRecommender
 from llmrec.classic.recall.neighbours import ItemKNN, ItemKNNConfig
 from llmrec.classic.recall.popular import Popular
 from llmrec.classic.recall.store import Catalogue, check_catalogue, load_recommender
@@ -193,6 +194,6 @@ def test_neighbours_outside_the_catalogue_are_refused(tmp_path):
     expect_error(ModelError, lambda: load_recommender(folder), "does not fit", "item-knn", "save the model again")
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize("model", [*MODELS, FusedRecommender()], ids=lambda model: model.name)
 def test_the_registry_knows_each_class_by_its_own_name(model):
     assert RECOMMENDERS.get(model.name) is type(model)
