@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -81,6 +82,12 @@ def load_config(kind: type[C], path: Path | None = None, overrides: Sequence[str
             raise ConfigError(f"{override!r}", expected="key=value", cure="write for example users=200")
         _set(values, key.split("."), _parse(override, text), override)
     return make_config(kind, values)
+
+
+def as_overrides(options: Mapping[str, object]) -> list[str]:
+    """Return the given options (those that are not None) as ``key=value``, quoted so that YAML changes nothing."""
+    given = {key: value for key, value in options.items() if value is not None}
+    return [f"{key}={json.dumps(value if isinstance(value, int) else str(value))}" for key, value in given.items()]
 
 
 def make_config(kind: type[C], values: Mapping[str, Any]) -> C:

@@ -1,15 +1,18 @@
 """What all tests share: the real data where it is, and a tiny language model made on the spot."""
 
 import os
+
+# Before transformers is imported: a look-up of a model that is not there must fail at once, not after a minute. Tests
+# run side by side, and threads that outnumber the cores wait for each other: one each, also in processes they start.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-torch.set_num_threads(1)  # tests run in several processes
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +52,14 @@ def tiny_model(tmp_path_factory):
     Gemma3ForCausalLM(config).save_pretrained(folder)
     letters = ["\n", *map(chr, range(32, 127)), *"éüñ"]
     vocabulary = {token: number for number, token in enumerate(["<pad>", "<bos>", "<eos>", "<unk>", *letters])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))  # noqa: S106 - no secret
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>"  # noqa: S106
+        tokenizer_object=tokenizer,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<unk>",
     ).save_pretrained(folder)
     return folder

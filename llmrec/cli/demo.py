@@ -14,7 +14,7 @@ from pydantic import Field
 from llmrec.classic.recall.fuse import FusedRecommender, weighted_fusion
 from llmrec.classic.recall.popular import Popular
 from llmrec.cli.console import console, print_usage, progress
-from llmrec.config import Config, Part, load_config, write_run
+from llmrec.config import Config, Part, as_overrides, load_config, write_run
 from llmrec.data import Candidates, Dataset, Queries, Targets
 from llmrec.data.files import atomic_file
 from llmrec.data_prep.movielens import load_movielens
@@ -89,6 +89,7 @@ def run(recipe: DemoRecipe) -> None:
     print_usage(engine.usage, title="the language model")
     seconds = time.perf_counter() - start
     write_run(recipe.out / "run.json", recipe, data=data.name, rule=dict(split.rule), weight=weight, seconds=seconds)
+    engine.close()
     console.print(f"report           -> {recipe.out / 'report.html'}")
     console.print(f"recommendations  -> {recipe.out / 'recommendations.parquet'}")
     console.print(f"done in {seconds:.0f} s")
@@ -171,5 +172,4 @@ def command(
 ) -> None:
     """Read options and recipe, run."""
     options = {"users": users, "source": source, "out": out, "engine.name": engine, "engine.model": model}
-    given = [f"{key}={value}" for key, value in options.items() if value is not None]
-    run(load_config(DemoRecipe, config, [*given, *(override or ())]))
+    run(load_config(DemoRecipe, config, [*as_overrides(options), *(override or ())]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from llmrec import __version__
 from llmrec.cli.console import console
-from llmrec.config import Config, load_config, write_run
+from llmrec.config import Config, as_overrides, load_config, write_run
 from llmrec.data import Candidates
 from llmrec.data.files import read_parquet
 from llmrec.errors import ConfigError
@@ -92,7 +93,7 @@ def command(
 ) -> None:
     """Read options and recipe, evaluate, say where the report lies."""
     options = {"dataset": dataset, "out": out, "part": part, "baseline": baseline}
-    given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    given = as_overrides(options)
     methods: dict[str, str] = {}
     for ranking in rankings or ():
         name, equals, path = ranking.partition("=")
@@ -100,6 +101,6 @@ def command(
         if name in methods:
             raise ConfigError(f"two rankings called {name!r}", expected="a name for each", cure="write name=path")
         methods[name] = path
-    given += [f"methods={methods}"] if methods else []
+    given += [f"methods={json.dumps(methods)}"] if methods else []
     recipe = load_config(EvaluateRecipe, config, [*given, *(override or ())])
     console.print(f"report -> {run(recipe)}")

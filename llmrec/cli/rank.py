@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llmrec.cli.console import console, print_usage, progress
-from llmrec.config import load_config
+from llmrec.config import as_overrides, load_config
 from llmrec.prompts.template import template_names
 from llmrec.rank.batch import RankRecipe, rank_batch
 from llmrec.registry import ENGINES, RANKERS
@@ -49,8 +49,7 @@ def rank(
         "top": top,
         "cache": cache,
     }
-    given = [f"{key}={value}" for key, value in options.items() if value is not None]
-    recipe = load_config(RankRecipe, config, [*given, *(override or ())])
+    recipe = load_config(RankRecipe, config, [*as_overrides(options), *(override or ())])
     with progress(f"{recipe.strategy.name} on {recipe.engine.name}") as meter:
         run = rank_batch(recipe, progress=meter, dry_run=dry_run)
     money = run.usage.money(recipe.input_price, recipe.output_price)

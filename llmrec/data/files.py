@@ -73,6 +73,17 @@ def _check_replaceable(path: Path) -> None:
         )
 
 
+def require_writable(path: Path) -> None:
+    """Raise a DataError, before long work, if the file ``path`` could not be written at its end."""
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise DataError(
+            f"{str(path)!r} cannot be written",
+            expected="a file in a folder that can be written to",
+            cure="name another file",
+        )
+
+
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as indented JSON, whole or not at all."""
     with atomic_file(path) as temporary:

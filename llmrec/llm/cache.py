@@ -109,6 +109,11 @@ class CachedEngine:
         """The store, opened at first use; a dry run makes no new file."""
         return AnswerStore(Path(":memory:") if self.dry_run and not self.path.exists() else self.path)
 
+    def close(self) -> None:
+        """Close the store, if it was opened."""
+        if "store" in vars(self):
+            self.store.close()
+
     @property
     def identity(self) -> str:
         """The wrapped engine's identity."""

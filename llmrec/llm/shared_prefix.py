@@ -18,6 +18,8 @@ import torch
 from llmrec.protocols import FloatArray
 
 _ROWS_AT_ONCE = 16
+_MOST_LOGITS = 2**27
+"""Logits kept at once while answers are continued: half a GiB in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class SharedPrefixScorer:
     def __init__(self, model: Any, batch_tokens: int) -> None:  # noqa: ANN401
         self.model, self.batch_tokens = model, batch_tokens
         self.device = model.device
+        self.most_asked = _MOST_LOGITS // model.get_output_embeddings().weight.shape[0]
         self._asked: tuple[torch.Tensor, torch.Tensor] | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._keep_asked)
 
@@ -111,7 +114,7 @@ class SharedPrefixScorer:
         todo.sort(key=lambda pair: len(batch[pair[0]].tails[pair[1]]))
         while todo:
             width = len(batch[todo[-1][0]].tails[todo[-1][1]]) - 1
-            size = max(1, self.batch_tokens // (mask.shape[1] + width))
+            size = max(1, min(self.batch_tokens // (mask.shape[1] + width), self.most_asked // width))
             chunk, todo = todo[-size:], todo[:-size]
             tails = [batch[row].tails[answer] for row, answer in chunk]
             ids = torch.tensor([tail[:-1] + [0] * (width + 1 - len(tail)) for tail in tails], device=self.device)

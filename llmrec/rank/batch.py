@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from llmrec.config import Config, Part, make_config, write_run
 from llmrec.data import Candidates, Dataset, Queries, Split, Targets
-from llmrec.data.files import atomic_file, cache_folder, read_parquet
+from llmrec.data.files import atomic_file, cache_folder, read_parquet, require_writable
 from llmrec.llm.cache import CachedEngine, Progress
 from llmrec.protocols import Engine, Ranker, Usage
 from llmrec.registry import ENGINES, RANKERS
+
+
+class LanguageRanker(Ranker, Protocol):
+    """A ranker that asks a language model.
+
+    Attributes:
+        counts: how its answers could be read so far; empty where none is written.
+    """
+
+    counts: dict[str, int]
 
 
 class RankRecipe(Config):
@@ -76,7 +87,7 @@ def make_engine(part: Part) -> Engine:
     return engine
 
 
-def make_ranker(part: Part, engine: Engine, titles: list[str]) -> Ranker:
+def make_ranker(part: Part, engine: Engine, titles: list[str]) -> LanguageRanker:
     """Return the ranking strategy that a part names, on an engine.
 
     Raises:
@@ -84,7 +95,7 @@ def make_ranker(part: Part, engine: Engine, titles: list[str]) -> Ranker:
         ConfigError: a parameter that it does not have, or a value that does not fit.
     """
     kind: Any = RANKERS.get(part.name)
-    ranker: Ranker = kind(engine, titles, make_config(kind.config_class, part.parameters))
+    ranker: LanguageRanker = kind(engine, titles, make_config(kind.config_class, part.parameters))
     return ranker
 
 
@@ -110,6 +121,8 @@ def rank_batch(recipe: RankRecipe, *, progress: Progress | None = None, dry_run:
         LlmrecError: an input cannot be used; nothing is written then.
     """
     start = time.perf_counter()
+    if not dry_run:
+        require_writable(recipe.out)
     dataset, targets = load_part(recipe.dataset, recipe.part)
     frame = read_parquet(recipe.candidates)
     candidates = Candidates.from_frame(frame, dataset, targets.queries, where=str(recipe.candidates))
@@ -120,10 +133,10 @@ def rank_batch(recipe: RankRecipe, *, progress: Progress | None = None, dry_run:
         progress=progress,
         dry_run=dry_run,
     )
-    ranker = make_ranker(recipe.strategy, engine, dataset.titles())
-    ranked = rank_head(ranker, targets.queries, candidates, recipe.top)
-    counts: dict[str, int] = getattr(ranker, "counts", {})
-    run = RankRun(None if dry_run else ranked, engine.usage, counts, time.perf_counter() - start)
+    with closing(engine):
+        ranker = make_ranker(recipe.strategy, engine, dataset.titles())
+        ranked = rank_head(ranker, targets.queries, candidates, recipe.top)
+    run = RankRun(None if dry_run else ranked, engine.usage, ranker.counts, time.perf_counter() - start)
     if run.ranked is not None:
         with atomic_file(recipe.out) as temporary:
             run.ranked.to_frame(dataset, targets.queries).write_parquet(temporary)
@@ -134,7 +147,7 @@ def rank_batch(recipe: RankRecipe, *, progress: Progress | None = None, dry_run:
             engine=engine.identity,
             usage={name: getattr(usage, name) for name in usage.__slots__},
             money=usage.money(recipe.input_price, recipe.output_price),
-            counts=counts,
+            counts=ranker.counts,
             seconds=run.seconds,
         )
     return run

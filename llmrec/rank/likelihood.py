@@ -34,6 +34,9 @@ class LikelihoodRanker:
         titles: the title of each item, in number order.
         config: template and history length.
 
+    Attributes:
+        counts: empty, since no answer is written that could be unreadable.
+
     Raises:
         DataError: a row without a candidate.
         ConfigError: a template whose answer is written, not scored.
@@ -43,6 +46,7 @@ class LikelihoodRanker:
 
     def __init__(self, scorer: Scorer, titles: Sequence[str], config: LikelihoodConfig | None = None) -> None:
         self.scorer, self.titles, self.config = scorer, titles, config or LikelihoodConfig()
+        self.counts: dict[str, int] = {}
         self.template = load_template(self.config.template)
         require_answer(self.template, "continuation", strategy="likelihood")
 

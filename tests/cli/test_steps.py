@@ -69,6 +69,11 @@ def test_a_dry_run_says_what_a_run_then_takes_and_writes_nothing(llmrec, prepare
     assert f"{usage['output_tokens']:,}.00" in dry  # money, at one a token
 
 
+def test_a_path_may_hold_what_yaml_would_read_otherwise(llmrec, prepared):
+    assert rank(llmrec, prepared, out="yes, x #1: a.parquet")[0] == 0
+    assert (prepared / "yes, x #1: a.parquet").is_file()
+
+
 def test_listwise_counts_how_answers_were_read(llmrec, prepared):
     code, out, _ = rank(llmrec, prepared, "--strategy", "listwise")
     assert code == 0

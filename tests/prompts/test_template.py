@@ -187,3 +187,9 @@ def test_clean_text_is_one_bounded_line_and_stays_as_it_is(text, limit):
     assert "  " not in clean
     assert clean_text(clean, limit=limit) == clean
     clean.encode("utf-8")
+
+
+def test_the_in_context_prompt_keeps_a_history_of_one():
+    template = load_template("llmrank-in-context")
+    assert "I have just chosen Heat. There are 1 candidates" in template.render(history=["Heat"], candidates=["X"]).user
+    assert template.render(history=[], candidates=["X"]).user.startswith("There are 1 candidates")

@@ -218,3 +218,10 @@ def test_parts_are_made_by_name():
     ranker = make_ranker(Part(name="listwise", parameters={"max_tokens": 5}), engine, ["a"])
     assert isinstance(ranker, ListwiseRanker)
     assert ranker.config.max_tokens == 5
+
+
+def test_a_place_that_cannot_be_written_is_known_before_the_work(make_recipe, tmp_path):
+    (tmp_path / "a file").write_text("")
+    recipe = make_recipe(out=str(tmp_path / "a file" / "ranked.parquet"))
+    expect_error(DataError, lambda: rank_batch(recipe), "cannot be written", "name another file")
+    assert not recipe.cache.exists()
