@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +14,7 @@ import polars as pl
 import typer
 from pydantic import Field
 
+from llmrec import __version__
 from llmrec.classic.recall.fuse import FusedRecommender, weighted_fusion
 from llmrec.classic.recall.popular import Popular
 from llmrec.cli.console import console, print_usage, progress
@@ -23,7 +27,7 @@ from llmrec.eval.evaluate import evaluate, standard_groups
 from llmrec.eval.metrics import compute
 from llmrec.eval.report import pick_examples, print_examples, print_table, write_report
 from llmrec.llm.cache import CachedEngine
-from llmrec.protocols import Ranker, Recommender
+from llmrec.protocols import Ranker, Recommender, Usage
 from llmrec.rank.batch import make_engine, make_ranker
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -55,7 +59,10 @@ class DemoRecipe(Config):
 
 
 def run(recipe: DemoRecipe) -> None:
-    """Do the main job, step by step, and show what the language model changed."""
+    """Do the main job, step by step, and show what the language model changed.
+
+    One long function, so that the job reads from top to bottom.
+    """
     start = time.perf_counter()
     data = load_movielens(recipe.source)
     split = leave_last_out(data, short_users="train")
@@ -85,7 +92,12 @@ def run(recipe: DemoRecipe) -> None:
     ranked = _rank(ranker, engine, test.queries, recalled, "test")
     fused = _fuse(recalled, ranked, weight)
     methods = {"popular": popular, "recall": recalled, "LLM": ranked, "recall + LLM": fused}
-    _show(recipe, split.train, test, methods)
+    about = {
+        "language model": f"{engine.identity}, {recipe.strategy.name}",
+        "fusion": f"the language model weighs {weight:.1f}, chosen on {len(valid)} users' second-last films",
+        "recall": f"{names} by reciprocal rank, {recipe.candidates} candidates a user",
+    }
+    _show(recipe, split.train, test, methods, about, engine.usage)
     print_usage(engine.usage, title="the language model")
     seconds = time.perf_counter() - start
     write_run(recipe.out / "run.json", recipe, data=data.name, rule=dict(split.rule), weight=weight, seconds=seconds)
@@ -124,7 +136,14 @@ def _choose_weight(recalled: Candidates, ranked: Candidates, valid: Targets) -> 
     return WEIGHTS[int(np.argmax(means))]
 
 
-def _show(recipe: DemoRecipe, train: Dataset, test: Targets, methods: dict[str, Candidates]) -> None:
+def _show(
+    recipe: DemoRecipe,
+    train: Dataset,
+    test: Targets,
+    methods: dict[str, Candidates],
+    about: dict[str, str],
+    usage: Usage,
+) -> None:
     """Print and write metrics, examples, report and recommendations."""
     evaluation = evaluate(
         methods,
@@ -148,9 +167,12 @@ def _show(recipe: DemoRecipe, train: Dataset, test: Targets, methods: dict[str, 
             "data": f"{train.name}; {train.source}",
             "split": "each user's last film is the test, the one before it validation",
             "queries": f"{len(test)} users drawn at random, seed {recipe.seed}; the full catalogue is ranked",
-            "command": "llmrec demo",
+            **about,
+            "command": shlex.join(["llmrec", *sys.argv[1:]]),
+            "versions": f"llmrec {__version__}, transformers {version('transformers')}, torch {version('torch')}",
         },
         examples=examples,
+        usage={"LLM": usage},
     )
     frame = after.to_frame(train, test.queries)
     titles = pl.DataFrame({"item": train.items.ids, "title": train.item_table["title"]})
