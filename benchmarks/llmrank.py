@@ -46,12 +46,21 @@ def read_titles(folder: Path, style: str) -> tuple[list[str], dict[int, int]]:
     return titles, numbers
 
 
-def read_protocol(data: Path, numbers: dict[int, int], users: int, part: str) -> tuple[Targets, Candidates]:
+def read_sequences(data: Path, numbers: dict[int, int]) -> dict[str, list[int]]:
+    """Return each user's items in time order."""
+    lines = (line.split("\t") for line in (data / "movielens-1m" / "sequences.tsv").read_text().splitlines()[1:])
+    return {user: [numbers[int(item)] for item in items.split()] for user, items in lines}
+
+
+def popularity(sequences: dict[str, list[int]], n_items: int) -> np.ndarray:
+    """Return in how many users' histories each item is, their last two items left out."""
+    return np.bincount([item for items in sequences.values() for item in items[:-2]], minlength=n_items)
+
+
+def read_protocol(
+    data: Path, sequences: dict[str, list[int]], numbers: dict[int, int], users: int, part: str
+) -> tuple[Targets, Candidates]:
     """Return the paper's users with their histories and targets, and 20 shuffled candidates each."""
-    sequences = {}
-    for line in (data / "movielens-1m" / "sequences.tsv").read_text().splitlines()[1:]:
-        user, items = line.split("\t")
-        sequences[user] = [numbers[int(item)] for item in items.split()]
     histories, truths, rows = [], [], []
     rng = np.random.default_rng(0)
     for line in (data / "llmrank" / "ml-1m" / "ml-1m.random").read_text().splitlines()[:users]:
@@ -149,7 +158,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     titles, numbers = read_titles(arguments.data / "llmrank" / "ml-1m", arguments.titles)
-    targets, candidates = read_protocol(arguments.data, numbers, arguments.users, arguments.part)
+    sequences = read_sequences(arguments.data, numbers)
+    targets, candidates = read_protocol(arguments.data, sequences, numbers, arguments.users, arguments.part)
+    popular = candidates.with_scores(popularity(sequences, len(titles))[candidates.items])
+    for metric, values in compute(popular, targets, METRICS).items():
+        print(f"{arguments.part} popularity {metric}: {100 * values.mean():.2f}")
     engine = TransformersEngine(TransformersConfig(model=arguments.model, dtype=arguments.dtype))
     config = LikelihoodConfig(template=arguments.template, history=arguments.history)
     ranker = LikelihoodRanker(engine, titles, config)

@@ -143,7 +143,9 @@ def require_columns(frame: pl.DataFrame, columns: Iterable[str], *, where: str) 
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Write arrays as a compressed npz, never with pickle.
+    """Write arrays as an npz, never with pickle.
+
+    They are not compressed: weights are noise to zlib, which takes minutes for a large model.
 
     Raises:
         DataError: an array holds Python objects.
@@ -152,7 +154,7 @@ def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise DataError(f"array {name!r} of Python objects", expected="numbers or text", cure="convert it first")
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def cache_folder() -> Path:

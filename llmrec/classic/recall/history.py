@@ -23,7 +23,7 @@ from llmrec.classic.recall.store import (
 from llmrec.config import Config
 from llmrec.data import Candidates, Dataset, Queries
 from llmrec.data.candidates import check_k
-from llmrec.data.files import atomic_folder
+from llmrec.data.files import atomic_folder, save_arrays
 from llmrec.errors import DataError, ModelError
 from llmrec.protocols import FloatArray
 
@@ -123,8 +123,7 @@ class HistoryRecommender(ABC, Generic[C]):
         """Write ``config.json`` and ``weights.npz``, whole or not at all."""
         with atomic_folder(folder) as temporary:
             write_about(temporary, self.name, self.config, self.catalogue)
-            # Not compressed: weights are noise to zlib, which takes minutes for a large model.
-            np.savez(temporary / "weights.npz", allow_pickle=False, **self._arrays)
+            save_arrays(temporary / "weights.npz", **self._arrays)
         return folder
 
     @classmethod
