@@ -1,0 +1,17 @@
+"""Each example runs as a reader would run it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.mark.slow
+def test_the_quickstart_recommends_real_films():
+    command = [sys.executable, str(EXAMPLES / "01_quickstart.py"), "4"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "recall + LLM" in run.stdout
+    assert run.stdout.count(" -> ") == 3
