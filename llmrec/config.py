@@ -149,6 +149,8 @@ def _set(values: dict[str, Any], keys: list[str], value: object, override: str) 
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
             raise ConfigError(f"{override!r}", expected=f"{key!r} to be a section", cure="drop what follows the dot")
+    if keys[-1] == "name" and values.get("name", value) != value:
+        values.clear()  # another part: what the recipe says of the former one does not fit it
     values[keys[-1]] = value
 
 

@@ -95,6 +95,13 @@ def test_a_default_part_keeps_what_it_says_until_its_name_changes():
     assert load_config(Recipe, None, ["engine.name=vllm"]).engine == Part(name="vllm")
 
 
+def test_another_name_drops_what_a_recipe_says_of_the_former_part(tmp_path):
+    (tmp_path / "a.yaml").write_text("engine: {name: transformers, model: x}\nusers: 3\n")
+    recipe = load_config(Recipe, tmp_path / "a.yaml", ["engine.name=fake", "engine.delay=1"])
+    assert recipe.engine == Part(name="fake", parameters={"delay": 1})
+    assert load_config(Recipe, tmp_path / "a.yaml", ["engine.name=transformers"]).engine.parameters["model"] == "x"
+
+
 def test_fields_are_described_from_their_one_place():
     rows = {name: (kind, default, docstring) for name, kind, default, docstring in describe_fields(Recipe)}
     assert rows["users"] == ("int", "200", "How many users.")

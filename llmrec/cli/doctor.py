@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 import torch
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from llmrec.cli.console import console
@@ -39,7 +40,7 @@ def doctor() -> None:
         table.add_column(column, overflow="fold")
     for module, (name, purpose, cure) in PACKAGES.items():
         found = _version(module, name)
-        table.add_row(name, found or "[yellow]missing[/yellow]", purpose, "" if found else cure)
+        table.add_row(name, found or "[yellow]missing[/yellow]", purpose, "" if found else escape(cure))
     console.print(table)
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     console.print(f"devices: {', '.join(gpus) or f'CPU with {torch.get_num_threads()} threads, no GPU'}")
