@@ -11,12 +11,11 @@ import typer
 from llmrec import __version__
 from llmrec.cli.console import console
 from llmrec.config import Config, as_overrides, load_config, write_run
-from llmrec.data import Candidates
+from llmrec.data import Candidates, Split
 from llmrec.data.files import read_parquet
 from llmrec.errors import ConfigError
 from llmrec.eval.evaluate import METRICS, evaluate, standard_groups
 from llmrec.eval.report import pick_examples, print_table, write_report
-from llmrec.rank.batch import load_part
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -44,7 +43,8 @@ class EvaluateRecipe(Config):
 
 def run(recipe: EvaluateRecipe) -> Path:
     """Evaluate, print the table, write metrics and report; return the report's path."""
-    dataset, targets = load_part(recipe.dataset, recipe.part)
+    split = Split.load(recipe.dataset / "split")
+    dataset, targets = split.train, split.part(recipe.part)
     methods = {
         name: Candidates.from_frame(read_parquet(path), dataset, targets.queries, where=str(path))
         for name, path in recipe.methods.items()

@@ -54,7 +54,7 @@ def rank(
         run = rank_batch(recipe, progress=meter, dry_run=dry_run)
     money = run.usage.money(recipe.input_price, recipe.output_price)
     print_usage(run.usage, title="dry run: what it would take" if dry_run else "what it took", money=money)
-    if run.counts:
-        console.print("answers: " + ", ".join(f"{count:,} {name}" for name, count in run.counts.items()))
     if run.ranked is not None:
+        if run.counts:
+            console.print("answers: " + ", ".join(f"{count:,} {name}" for name, count in run.counts.items()))
         console.print(f"{len(run.ranked):,} queries ranked in {run.seconds:.1f} s -> {recipe.out}")

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from llmrec.config import Config, Part, make_config, write_run
-from llmrec.data import Candidates, Dataset, Queries, Split, Targets
+from llmrec.data import Candidates, Queries, Split
 from llmrec.data.files import atomic_file, cache_folder, read_parquet, require_writable
 from llmrec.llm.cache import CachedEngine, Progress
 from llmrec.protocols import Engine, Ranker, Usage
@@ -123,7 +123,8 @@ def rank_batch(recipe: RankRecipe, *, progress: Progress | None = None, dry_run:
     start = time.perf_counter()
     if not dry_run:
         require_writable(recipe.out)
-    dataset, targets = load_part(recipe.dataset, recipe.part)
+    split = Split.load(recipe.dataset / "split")
+    dataset, targets = split.train, split.part(recipe.part)
     frame = read_parquet(recipe.candidates)
     candidates = Candidates.from_frame(frame, dataset, targets.queries, where=str(recipe.candidates))
     engine = CachedEngine(
@@ -151,9 +152,3 @@ def rank_batch(recipe: RankRecipe, *, progress: Progress | None = None, dry_run:
             seconds=run.seconds,
         )
     return run
-
-
-def load_part(folder: Path, part: str) -> tuple[Dataset, Targets]:
-    """Return the training data set and the targets of a part of a prepared data set folder."""
-    split = Split.load(folder / "split")
-    return split.train, split.part(part)

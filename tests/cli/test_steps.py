@@ -74,6 +74,12 @@ def test_a_path_may_hold_what_yaml_would_read_otherwise(llmrec, prepared):
     assert (prepared / "yes, x #1: a.parquet").is_file()
 
 
+def test_a_dry_run_has_no_answers_to_count(llmrec, prepared):
+    code, out, _ = rank(llmrec, prepared, "--strategy", "listwise", "--dry-run")
+    assert code == 0
+    assert "unread" not in out
+
+
 def test_listwise_counts_how_answers_were_read(llmrec, prepared):
     code, out, _ = rank(llmrec, prepared, "--strategy", "listwise")
     assert code == 0
