@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from llmrec.data.events import Impressions, Interactions
-from llmrec.data.files import atomic_folder, read_json, read_parquet, write_json
+from llmrec.data.files import atomic_folder, ragged_series, read_json, read_parquet, write_json
 from llmrec.data.queries import Queries, pad_ragged
 from llmrec.data.vocabulary import Vocabulary
 from llmrec.errors import DataError
@@ -33,6 +33,7 @@ class Dataset:
         impressions: shown-and-clicked lists, or None.
         source: where the data came from.
         licence: under which terms.
+        clock: whether times are Unix seconds; False where they only order the events of each user.
 
     Raises:
         DataError: a table's height differs from its vocabulary, or an event names no row of it.
@@ -47,6 +48,7 @@ class Dataset:
     impressions: Impressions | None = None
     source: str = ""
     licence: str = ""
+    clock: bool = True
 
     def __post_init__(self) -> None:
         for kind, table, vocabulary in (
@@ -72,22 +74,31 @@ class Dataset:
                 )
 
     @cached_property
-    def _by_user(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Items grouped by user in time order, and where each user's group starts (n_users + 1)."""
+    def _by_user(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Event numbers grouped by user in time order, and where each user's group starts (n_users + 1)."""
         order = np.argsort(self.interactions.users, kind="stable")
         counts = np.bincount(self.interactions.users, minlength=len(self.users))
-        return self.interactions.items[order], np.concatenate([[0], np.cumsum(counts)])
+        return order, np.concatenate([[0], np.cumsum(counts)])
 
-    def queries(self, users: ArrayLike, *, history: int | None = 50) -> Queries:
+    def queries(self, users: ArrayLike, *, history: int | None = 50, before: ArrayLike | None = None) -> Queries:
         """Return a query for each user number (q,) with the newest ``history`` items; -1 gets an empty history.
 
         Args:
             users: user numbers.
             history: at most so many items; None for all.
+            before: (q,) Unix seconds; only events earlier than these count. None counts all.
         """
         asked = np.asarray(users, np.int32)
-        items, starts = self._by_user
+        order, starts = self._by_user
+        items = self.interactions.items[order]
         ends = np.where(asked >= 0, starts[asked + 1], 0)
+        if before is not None and len(order):
+            times = self.interactions.times
+            # One sorted key for user and time, so that a single binary search serves all queries.
+            span = times[-1] - times[0] + 2
+            keys = self.interactions.users[order] * span + (times[order] - times[0])
+            wanted = np.clip(np.asarray(before, np.int64) - times[0], 0, span - 1)
+            ends = np.where(asked >= 0, np.searchsorted(keys, asked * span + wanted), 0)
         lengths = np.where(asked >= 0, ends - starts[asked], 0)
         if history is not None:
             lengths = np.minimum(lengths, history)
@@ -146,6 +157,7 @@ class Dataset:
                     "name": self.name,
                     "source": self.source,
                     "licence": self.licence,
+                    "clock": self.clock,
                     "counts": self.counts(),
                 },
             )
@@ -180,6 +192,7 @@ class Dataset:
             impressions=_read_impressions(shown) if shown.exists() else None,
             source=str(about.get("source", "")),
             licence=str(about.get("licence", "")),
+            clock=bool(about.get("clock", True)),
         )
 
     def counts(self) -> dict[str, int]:
@@ -193,24 +206,29 @@ class Dataset:
 
 
 def _impressions_frame(impressions: Impressions) -> pl.DataFrame:
-    bounds = impressions.offsets[1:-1]
-    return pl.DataFrame(
+    """Return a row for each list; ``clicked`` is null where nothing is known of it."""
+    frame = pl.DataFrame(
         {
             "user": impressions.users,
             "time": impressions.times,
-            "items": pl.Series(np.split(impressions.items, bounds), dtype=pl.List(pl.Int32)),
-            "clicked": pl.Series(np.split(impressions.clicked, bounds), dtype=pl.List(pl.Boolean)),
+            "items": ragged_series(impressions.items, impressions.offsets),
+            "clicked": ragged_series(impressions.clicked, impressions.offsets),
         }
     )
+    return frame.with_columns(clicked=pl.when(pl.Series(impressions.labelled)).then("clicked"))
 
 
 def _read_impressions(path: Path) -> Impressions:
     frame = read_parquet(path, ["user", "time", "items", "clicked"])
     lengths = frame["items"].list.len().to_numpy()
+    labelled = frame["clicked"].is_not_null().to_numpy()
+    clicked = np.zeros(int(lengths.sum()), np.bool_)
+    clicked[np.repeat(labelled, lengths)] = frame["clicked"].drop_nulls().explode(empty_as_null=False).to_numpy()
     return Impressions(
         users=frame["user"].to_numpy(),
         times=frame["time"].to_numpy(),
         offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
         items=frame["items"].explode(empty_as_null=False).to_numpy(),
-        clicked=frame["clicked"].explode(empty_as_null=False).to_numpy(),
+        clicked=clicked,
+        labelled=labelled,
     )

@@ -79,7 +79,11 @@ class Impressions:
         times: int64 (m,), Unix seconds.
         offsets: int64 (m + 1,), list i is ``items[offsets[i]:offsets[i + 1]]``.
         items: int32 (total,), item numbers in the order shown.
-        clicked: bool (total,).
+        clicked: bool (total,); False throughout a list that is not labelled.
+        labelled: bool (m,), whether it is known what was clicked; None where it is for every list.
+
+    Raises:
+        DataError: the arrays do not fit together.
     """
 
     users: NDArray[np.int32]
@@ -87,18 +91,22 @@ class Impressions:
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
     clicked: NDArray[np.bool_]
+    labelled: NDArray[np.bool_] = None  # type: ignore[assignment]  # filled in below
 
     def __post_init__(self) -> None:
+        if self.labelled is None:
+            object.__setattr__(self, "labelled", np.ones(len(self.users), np.bool_))
         for name, dtype in (
             ("users", np.int32),
             ("times", np.int64),
             ("offsets", np.int64),
             ("items", np.int32),
             ("clicked", np.bool_),
+            ("labelled", np.bool_),
         ):
             object.__setattr__(self, name, frozen_array(getattr(self, name), dtype))
         consistent = (
-            len(self.users) == len(self.times) == len(self.offsets) - 1
+            len(self.users) == len(self.times) == len(self.labelled) == len(self.offsets) - 1
             and len(self.items) == len(self.clicked) == self.offsets[-1]
             and not np.any(np.diff(self.offsets) < 0)
         )
@@ -108,6 +116,16 @@ class Impressions:
                 expected="m users and times, m + 1 rising offsets, as many click flags as items",
                 cure="rebuild the offsets from the list lengths",
             )
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.integer]) -> Impressions:
+        """Return the lists of a boolean mask (m,) or of row numbers, in that order."""
+        chosen = np.flatnonzero(rows) if np.asarray(rows).dtype == np.bool_ else np.asarray(rows)
+        lengths = np.diff(self.offsets)[chosen]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        flat = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][chosen] - offsets[:-1], lengths)
+        return Impressions(
+            self.users[chosen], self.times[chosen], offsets, self.items[flat], self.clicked[flat], self.labelled[chosen]
+        )
 
     def __len__(self) -> int:
         return len(self.users)

@@ -142,6 +142,13 @@ def require_columns(frame: pl.DataFrame, columns: Iterable[str], *, where: str) 
         )
 
 
+def ragged_series(values: np.ndarray, offsets: np.ndarray) -> pl.Series:
+    """Return m lists as a column: list i is ``values[offsets[i]:offsets[i + 1]]``; ``offsets`` has m + 1 rows."""
+    bounds = pl.DataFrame({"start": offsets[:-1], "length": np.diff(offsets)})
+    everything = pl.lit(pl.Series([pl.Series(values)])).first()
+    return bounds.select(everything.list.slice("start", "length")).to_series()
+
+
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Write arrays as an npz, never with pickle.
 

@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from llmrec.data.candidates import Candidates
 from llmrec.data.dataset import Dataset
 from llmrec.data.events import frozen_array
-from llmrec.data.files import atomic_folder, read_json, read_parquet, write_json
-from llmrec.data.queries import Queries
+from llmrec.data.files import atomic_folder, ragged_series, read_json, read_parquet, write_json
+from llmrec.data.queries import Queries, pad_ragged
 from llmrec.errors import DataError
 
 
@@ -23,11 +24,15 @@ class Targets:
 
     Attributes:
         queries: q queries; their history ends before the first relevant event.
-        relevant: int32 (q, r), item numbers, padded with -1; at least one in each row.
+        relevant: int32 (q, r), item numbers, padded with -1; at least one in each row. (q, 0) where the labels are
+            kept by somebody else, as those of a leaderboard are.
+        shown: int32 (q, s), item numbers that the user was shown, in that order, right-padded with -1; None where
+            that is not known.
     """
 
     queries: Queries
     relevant: NDArray[np.int32]
+    shown: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "relevant", frozen_array(self.relevant, np.int32))
@@ -38,16 +43,47 @@ class Targets:
                 cure="pass relevant as (q, r), padded with -1",
             )
         without = ~(self.relevant >= 0).any(axis=1)
-        if without.any():
+        if without.any() and self.relevant.shape[1]:
             raise DataError(
                 f"query {int(np.argmax(without))} has no relevant item",
                 expected="at least one in each row",
                 cure="leave queries without a target out",
             )
+        if self.shown is not None:
+            object.__setattr__(self, "shown", frozen_array(self.shown, np.int32))
+            if self.shown.ndim != 2 or len(self.shown) != len(self.queries):
+                raise DataError(
+                    f"shown items of shape {self.shown.shape} for {len(self.queries)} queries",
+                    expected="one row for each query",
+                    cure="pass shown as (q, s), right-padded with -1",
+                )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the relevant items are known."""
+        return self.relevant.shape[1] > 0 or len(self) == 0
+
+    def candidates(self) -> Candidates:
+        """Return what was shown as candidates without scores, (q, s) in the order shown; rankers rank them.
+
+        An item that was shown twice in one list counts where it came first.
+
+        Raises:
+            DataError: it is not known what was shown.
+        """
+        if self.shown is None:
+            raise DataError(
+                "targets without shown items",
+                expected="impressions: lists of items that users were shown",
+                cure="split a data set with impressions by 'impression-time', or recall candidates",
+            )
+        items = first_in_row(self.shown)
+        return Candidates(items, np.full(items.shape, np.nan, np.float32))
 
     def select(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Targets:
         """Return the targets of some queries."""
-        return Targets(self.queries.select(rows), self.relevant[rows])
+        shown = None if self.shown is None else self.shown[rows]
+        return Targets(self.queries.select(rows), self.relevant[rows], shown)
 
     def sample(self, n: int, *, seed: int = 0) -> Targets:
         """Return n queries drawn without replacement, in their order here; all of them if n is larger."""
@@ -58,6 +94,16 @@ class Targets:
 
     def __len__(self) -> int:
         return len(self.queries)
+
+
+def first_in_row(items: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return each row of (q, s) with an item's repeats taken out, the others moved up, right-padded with -1."""
+    order = np.argsort(items, axis=1, kind="stable")
+    ordered = np.take_along_axis(items, order, 1)
+    repeat = np.zeros(items.shape, np.bool_)
+    np.put_along_axis(repeat, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], 1)
+    kept = np.where(repeat, -1, items)
+    return np.take_along_axis(kept, np.argsort(kept < 0, axis=1, kind="stable"), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +158,24 @@ class Split:
 
 
 def _targets_frame(targets: Targets) -> pl.DataFrame:
-    def lists(padded: NDArray[np.int32]) -> pl.Series:
-        return pl.Series([row[row >= 0] for row in padded], dtype=pl.List(pl.Int32))
-
     queries = targets.queries
-    return pl.DataFrame({"user": queries.users, "history": lists(queries.history), "relevant": lists(targets.relevant)})
+    columns = {"user": queries.users, "history": _lists(queries.history), "relevant": _lists(targets.relevant)}
+    return pl.DataFrame(columns if targets.shown is None else {**columns, "shown": _lists(targets.shown)})
+
+
+def _lists(padded: NDArray[np.int32]) -> pl.Series:
+    """Return the rows of a padded array as lists without the padding."""
+    real = padded >= 0
+    return ragged_series(padded[real], np.concatenate([[0], np.cumsum(real.sum(axis=1))]))
 
 
 def _read_targets(path: Path) -> Targets:
     frame = read_parquet(path, ["user", "history", "relevant"])
-    relevant = Queries.from_histories(frame["relevant"].to_list()).history
-    return Targets(Queries.from_histories(frame["history"].to_list(), frame["user"].to_list()), relevant)
+    queries = Queries(frame["user"].to_numpy(), _padded(frame["history"]))
+    shown = _padded(frame["shown"].list.reverse())[:, ::-1] if "shown" in frame.columns else None
+    return Targets(queries, _padded(frame["relevant"]), shown)
+
+
+def _padded(lists: pl.Series) -> NDArray[np.int32]:
+    rows = np.repeat(np.arange(len(lists)), lists.list.len().to_numpy())
+    return pad_ragged(rows, lists.explode(empty_as_null=False).to_numpy(), len(lists))

@@ -46,6 +46,24 @@ class Vocabulary:
         """Return the vocabulary of the distinct values of ``ids``, sorted."""
         return cls(ids.drop_nulls().unique().sort())
 
+    @classmethod
+    def encode(cls, ids: pl.Series) -> tuple[Vocabulary, NDArray[np.int32]]:
+        """Return ``of(ids)`` and the number of each id, int32 (n,), by hashing: for millions of events.
+
+        Raises:
+            DataError: an id is missing.
+        """
+        vocabulary = cls.of(ids)
+        if ids.null_count():
+            raise DataError(
+                f"id number {ids.is_null().arg_true()[0]} is missing",
+                expected="an id for every event",
+                cure="drop or fill the events without an id",
+            )
+        if ids.dtype.is_integer():
+            return vocabulary, vocabulary.numbers(ids)
+        return vocabulary, ids.cast(pl.Enum(vocabulary.ids)).to_physical().to_numpy().astype(np.int32)
+
     @cached_property
     def _sorted(self) -> tuple[pl.Series, NDArray[np.int32]]:
         order = self.ids.arg_sort()

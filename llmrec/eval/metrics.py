@@ -112,7 +112,7 @@ def compute(candidates: Candidates, targets: Targets, metrics: Sequence[str]) ->
 
     Raises:
         UnknownNameError: a name is no metric, or is ``coverage``, which has no value for a single query.
-        DataError: there are not as many rows of candidates as targets.
+        DataError: there are not as many rows of candidates as targets, or the targets have no labels.
     """
     parsed = {name: Metric.parse(name) for name in metrics}
     for name, metric in parsed.items():
@@ -125,6 +125,12 @@ def compute(candidates: Candidates, targets: Targets, metrics: Sequence[str]) ->
             f"{len(candidates)} rows of candidates for {len(targets)} targets",
             expected="one row for each query",
             cure="evaluate the targets that the candidates were made for",
+        )
+    if not targets.labelled:
+        raise DataError(
+            "targets without labels",
+            expected="the relevant items of each query",
+            cure="evaluate 'valid', or hand the ranking in where the labels are kept",
         )
     width = max((metric.k for metric in parsed.values()), default=0)
     hits, relevant = _hits(candidates.items, targets.relevant, width)

@@ -24,12 +24,15 @@ def rich() -> Dataset:
             categories=pl.Series([["Horror", "Sci-Fi"], ["Sci-Fi"], [], ["Sci-Fi"], ["Crime"], ["Crime"], []]),
         ),
         user_table=pl.DataFrame({"age": [20, 30, 40, 50, 60]}),
-        impressions=Impressions([0, 1, 4], [5, 6, 7], [0, 2, 2, 3], [4, 3, 6], [True, False, True]),
+        impressions=Impressions(
+            [0, 1, 4, 2], [5, 6, 7, 8], [0, 2, 2, 3, 5], [4, 3, 6, 1, 2], [1, 0, 1, 0, 0], [True, True, True, False]
+        ),
+        clock=False,
     )
 
 
 def assert_equal(one: Dataset, two: Dataset) -> None:
-    assert (one.name, one.source, one.licence) == (two.name, two.source, two.licence)
+    assert (one.name, one.source, one.licence, one.clock) == (two.name, two.source, two.licence, two.clock)
     assert one.users == two.users
     assert one.items == two.items
     for name in ("users", "items", "times", "values"):
@@ -40,7 +43,7 @@ def assert_equal(one: Dataset, two: Dataset) -> None:
     assert one.user_table is None or one.user_table.equals(two.user_table)
     assert (one.impressions is None) == (two.impressions is None)
     if one.impressions is not None:
-        for name in ("users", "times", "offsets", "items", "clicked"):
+        for name in ("users", "times", "offsets", "items", "clicked", "labelled"):
             np.testing.assert_array_equal(getattr(one.impressions, name), getattr(two.impressions, name))
 
 
@@ -56,7 +59,7 @@ def test_the_folder_says_what_is_in_it(tmp_path):
     about = json.loads((tmp_path / "dataset.json").read_text())
     assert about["schema_version"] == 1
     assert about["licence"] == "CC0"
-    assert about["counts"] == {"users": 5, "items": 7, "interactions": 16, "impressions": 3}
+    assert about["counts"] == {"users": 5, "items": 7, "interactions": 16, "impressions": 4}
 
 
 def test_saving_again_replaces_the_folder(tmp_path):
@@ -176,3 +179,18 @@ def test_pad_ragged_takes_rows_in_any_order(rows, random, last):
 def test_queries_of_the_wrong_shape_are_errors():
     expect_error(DataError, lambda: Queries([0, 1], [[1, 2]]), "2 users with a history of shape (1, 2)")
     expect_error(DataError, lambda: Queries([0], [1]), "1 users with a history of shape (1,)", "(q, h)")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=30),
+    st.lists(st.tuples(st.integers(-1, 3), st.integers(-2, 9)), max_size=8),
+)
+def test_queries_before_a_moment_hold_strictly_earlier_events(rows, asked):
+    users, items, times = zip(*rows, strict=True)
+    data = dataclasses.replace(
+        toy(), interactions=Interactions.sort(users, items, np.array(times) + 10), users=Vocabulary(range(4))
+    )
+    found = data.queries([user for user, _ in asked], history=3, before=[moment + 10 for _, moment in asked])
+    in_time = sorted(rows, key=lambda row: row[2])
+    expected = [[item for user, item, time in in_time if user == who and time < moment][-3:] for who, moment in asked]
+    assert found.lists() == expected

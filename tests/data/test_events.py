@@ -78,3 +78,29 @@ def test_impressions_hold_ragged_lists():
 )
 def test_inconsistent_impressions_are_an_error(changes):
     expect_error(DataError, lambda: impressions(**changes), "impressions of", "offsets", "list lengths")
+
+
+def shown():
+    return Impressions(
+        users=[0, 1, 0], times=[5, 6, 7], offsets=[0, 2, 2, 5], items=[1, 2, 3, 4, 5], clicked=[0, 1, 0, 0, 1]
+    )
+
+
+def test_selected_impressions_keep_their_lists():
+    some = shown().select(np.array([2, 1, 0]))
+    assert some.users.tolist() == [0, 1, 0]
+    assert some.offsets.tolist() == [0, 3, 3, 5]
+    assert some.items.tolist() == [3, 4, 5, 1, 2]
+    assert some.clicked.tolist() == [False, False, True, False, True]
+    assert shown().select(np.array([False, False, True])).items.tolist() == [3, 4, 5]
+    assert len(shown().select(np.array([False, False, False]))) == 0
+
+
+def test_impressions_are_labelled_unless_said_otherwise():
+    assert shown().labelled.all()
+    expect_error(
+        DataError,
+        lambda: Impressions([0], [1], [0, 1], [3], [True], labelled=[True, False]),
+        "impressions of 1 users",
+        "m users and times",
+    )

@@ -1,5 +1,7 @@
 """Targets and splits: what they refuse, and folders that go round."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -85,3 +87,37 @@ def test_a_sample_is_drawn_without_replacement_and_in_order():
     assert many.sample(10, seed=3).queries.users.tolist() == users
     assert many.sample(10, seed=4).queries.users.tolist() != users
     assert many.sample(50) is many
+
+
+def shown() -> Targets:
+    queries = Queries.from_histories([[0, 1], []], [0, -1])
+    return Targets(queries, np.array([[2], [5]]), np.array([[4, 2, -1, -1], [5, 0, 5, 3]]))
+
+
+def test_shown_items_become_candidates_in_their_order_each_once():
+    found = shown().candidates()
+    assert found.items.tolist() == [[4, 2, -1, -1], [5, 0, 3, -1]]
+    assert np.isnan(found.scores).all()
+    assert shown().select([1]).candidates().items.tolist() == [[5, 0, 3, -1]]
+    expect_error(DataError, lambda: split().test.candidates(), "without shown items", "impressions")
+
+
+def test_shown_items_and_targets_without_labels_go_round(tmp_path):
+    hidden = Targets(shown().queries, np.zeros((2, 0), np.int32), shown().shown)
+    assert not hidden.labelled
+    assert shown().labelled
+    dataclasses.replace(split(), valid=shown(), test=hidden).save(tmp_path / "cut")
+    found = Split.load(tmp_path / "cut")
+    np.testing.assert_array_equal(found.valid.shown, shown().shown)
+    assert_equal(found.valid, shown())
+    assert found.test.relevant.shape == (2, 0)
+    np.testing.assert_array_equal(found.test.shown, shown().shown)
+    np.testing.assert_array_equal(found.test.queries.history, shown().queries.history)
+
+
+def test_shown_items_need_a_row_for_each_query():
+    expect_error(
+        DataError,
+        lambda: Targets(shown().queries, shown().relevant, np.array([[1]])),
+        "shown items of shape (1, 1) for 2 queries",
+    )

@@ -97,3 +97,16 @@ def test_equality_is_by_ids_and_their_order():
     assert Vocabulary([1, 2]) != Vocabulary(["1", "2"])
     assert Vocabulary([1, 2]) != [1, 2]
     assert repr(Vocabulary(range(12000))) == "Vocabulary(12,000 ids)"
+
+
+@given(st.lists(st.text(max_size=4), max_size=30) | st.lists(st.integers(-(2**40), 2**40), max_size=30))
+def test_encoding_numbers_every_event_as_a_lookup_does(ids):
+    series = pl.Series("x", ids, dtype=pl.Int64 if not ids or isinstance(ids[0], int) else pl.String)
+    vocabulary, numbers = Vocabulary.encode(series)
+    assert vocabulary.ids.to_list() == sorted(set(ids))
+    assert numbers.dtype == np.int32
+    assert numbers.tolist() == [vocabulary.ids.to_list().index(each) for each in ids]
+
+
+def test_encoding_needs_an_id_for_every_event():
+    expect_error(DataError, lambda: Vocabulary.encode(pl.Series(["a", None])), "id number 1 is missing")

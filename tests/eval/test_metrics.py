@@ -136,3 +136,9 @@ def test_values_are_those_of_scikit_learn(ranked: list[int], relevant: set[int],
     ours = compute(candidates(ranked), targets(sorted(relevant)), [f"ndcg@{k}", "map@8"])
     assert ours[f"ndcg@{k}"][0] == pytest.approx(ndcg_score(truth[None], score[None], k=k))
     assert ours["map@8"][0] == pytest.approx(average_precision_score(truth, score))
+
+
+def test_targets_without_labels_are_refused():
+    hidden = Targets(Queries.from_histories([[0]]), np.zeros((1, 0), np.int32))
+    ranked = Candidates(np.array([[1]]), np.array([[1.0]]))
+    expect_error(DataError, lambda: compute(ranked, hidden, ["hr@1"]), "targets without labels", "evaluate 'valid'")
