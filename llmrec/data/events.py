@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,7 +80,7 @@ class Impressions:
         offsets: int64 (m + 1,), list i is ``items[offsets[i]:offsets[i + 1]]``.
         items: int32 (total,), item numbers in the order shown.
         clicked: bool (total,); False throughout a list that is not labelled.
-        labelled: bool (m,), whether it is known what was clicked; None where it is for every list.
+        labelled: bool (m,), whether it is known what was clicked; by default it is.
 
     Raises:
         DataError: the arrays do not fit together.
@@ -91,11 +91,11 @@ class Impressions:
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
     clicked: NDArray[np.bool_]
-    labelled: NDArray[np.bool_] = None  # type: ignore[assignment]  # filled in below
+    labelled: NDArray[np.bool_] = field(default_factory=lambda: np.asarray(True))
 
     def __post_init__(self) -> None:
-        if self.labelled is None:
-            object.__setattr__(self, "labelled", np.ones(len(self.users), np.bool_))
+        if np.ndim(self.labelled) == 0:  # one answer for all lists
+            object.__setattr__(self, "labelled", np.full(len(self.users), self.labelled))
         for name, dtype in (
             ("users", np.int32),
             ("times", np.int64),

@@ -99,7 +99,7 @@ def test_shown_items_become_candidates_in_their_order_each_once():
     assert found.items.tolist() == [[4, 2, -1, -1], [5, 0, 3, -1]]
     assert np.isnan(found.scores).all()
     assert shown().select([1]).candidates().items.tolist() == [[5, 0, 3, -1]]
-    expect_error(DataError, lambda: split().test.candidates(), "without shown items", "impressions")
+    expect_error(DataError, split().test.candidates, "without shown items", "impressions")
 
 
 def test_shown_items_and_targets_without_labels_go_round(tmp_path):
