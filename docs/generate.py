@@ -10,7 +10,11 @@ from pathlib import Path
 
 from llmrec.cli import COMMANDS
 
-SUB = {"prepare": ["movielens"], "recall": ["fit", "recommend", "list"]}
+SUB = {
+    "prepare": ["movielens", "mind", "amazon", "jobs", "table", "sequences"],
+    "data": ["describe"],
+    "recall": ["fit", "recommend", "list"],
+}
 HERE = Path(__file__).parent
 
 

@@ -19,6 +19,8 @@ from llmrec.errors import LlmrecError
 COMMANDS = {
     "demo": "The main job on real films with a small language model: recall, LLM ranking, evaluation.",
     "prepare": "Turn a data set's files into a folder that every other command reads.",
+    "data": "Describe a data set: counts, long tail, time span, text, cold shares.",
+    "lint-split": "Name what leaks from test to training in a prepared folder.",
     "recall": "Fit classic recall and write candidates.",
     "rank": "Rank candidates with a language model, in one resumable batch.",
     "evaluate": "Compare rankings: metrics, intervals, paired tests, report.html.",
@@ -37,7 +39,7 @@ class LazyGroup(TyperGroup):
         """Return the command, importing its module."""
         if cmd_name not in COMMANDS:
             return None
-        return typer.main.get_command(import_module(f"llmrec.cli.{cmd_name}").app)
+        return typer.main.get_command(import_module(f"llmrec.cli.{cmd_name.replace('-', '_')}").app)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002
         """Write the table of commands without importing any."""

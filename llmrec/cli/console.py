@@ -24,10 +24,11 @@ class Meter:
     Args:
         title: what the work is.
         bar: the bar to move, or None to log lines.
+        short: whether work may be too short for a line: one that ends before the first is due logs none.
     """
 
-    def __init__(self, title: str, bar: Progress | None) -> None:
-        self.title, self.bar = title, bar
+    def __init__(self, title: str, bar: Progress | None, *, short: bool = False) -> None:
+        self.title, self.bar, self.short = title, bar, short
         self.task = bar.add_task(title, total=None) if bar is not None else None
         self.next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
@@ -35,16 +36,16 @@ class Meter:
         """Show that ``done`` of ``total`` are finished."""
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=done, total=total)
-        elif done == total or time.monotonic() >= self.next_line:
+        elif (done == total and not self.short) or time.monotonic() >= self.next_line:
             self.next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
             log.info("%s: %s of %s", self.title, f"{done:,}", f"{total:,}")
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Meter]:
-    """Yield a meter for one long work."""
+def progress(title: str, *, short: bool = False) -> Iterator[Meter]:
+    """Yield a meter for one long work; ``short`` where it may be over at once."""
     if not console.is_terminal:
-        yield Meter(title, None)
+        yield Meter(title, None, short=short)
         return
     columns = (
         TextColumn("{task.description}"),

@@ -113,7 +113,8 @@ class Split:
     Attributes:
         train: the data set with its training events only; users and items are the whole vocabularies.
         valid: targets to choose hyper-parameters on; histories hold training events.
-        test: targets to report on; histories hold training and validation events.
+        test: targets to report on; histories hold what came before each target: training and validation events, and
+            where a query is a moment (an impression), the user's earlier ones of the test too.
         rule: the rule that cut it with its parameters and what it left out.
     """
 

@@ -1,21 +1,40 @@
-"""Cut a data set into training events and later targets: the last event left out, or a cut through everyone's time."""
+"""Cut a data set into training events and later targets: by each user's own time, or through everyone's time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import replace
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from llmrec.data import Dataset, Interactions, Queries, Split, Targets
-from llmrec.data.queries import pad_ragged
-from llmrec.errors import ConfigError, DataError, did_you_mean
+from llmrec.data import Dataset, Interactions, Split
+from llmrec.data_prep.parts import (
+    Mask,
+    Parts,
+    Rule,
+    ShortUsers,
+    Ties,
+    check_clock,
+    check_fractions,
+    check_history,
+    check_short,
+    check_targets,
+    check_user_rule,
+    cold_items,
+    cold_users,
+    first_meetings,
+)
+from llmrec.data_prep.split_impressions import impression_time_cut
+from llmrec.errors import DataError
 
-Mask = NDArray[np.bool_]
-ShortUsers = Literal["error", "train"]
-Ties = Literal["strict", "order"]
+__all__ = [
+    "cold_items",
+    "cold_users",
+    "global_time_cut",
+    "impression_time_cut",
+    "leave_last_out",
+    "per_user_ratio",
+]
 
 
 def leave_last_out(
@@ -41,20 +60,12 @@ def leave_last_out(
         DataError: a user is short and ``short_users`` is ``error``, or no user has targets.
         ConfigError: an argument is unknown or out of range.
     """
-    _check_choice("short_users", short_users, get_args(ShortUsers))
-    _check_choice("ties", ties, get_args(Ties))
-    _check_history(history)
+    check_user_rule(short_users, ties, history)
     events = data.interactions
     parts, short = _last_out(events, len(data.users), ties)
-    if short_users == "error" and short.any():
-        raise _short_user(data, short, ties)
-    if not parts.test.any():
-        raise DataError(
-            f"no user of {data.name!r} has targets ({len(events)} events)",
-            expected="a user with three events at different times",
-            cure="take a larger data set",
-        )
-    rule: dict[str, str | int | float] = {
+    check_short(data, short, short_users, ties)
+    check_targets(data, parts)
+    rule: Rule = {
         "name": "leave-last-out",
         "ties": ties,
         "when_short": short_users,
@@ -64,7 +75,64 @@ def leave_last_out(
         "dropped_ties": int((~(parts.train | parts.valid | parts.test)).sum()),
         "repeated_targets": _repeated(events, parts.train, parts.valid) + _repeated(events, parts.seen, parts.test),
     }
-    return _split(data, parts, history, rule)
+    return parts.cut(data, history, rule)
+
+
+def per_user_ratio(
+    data: Dataset,
+    *,
+    train: float = 0.8,
+    valid: float = 0.1,
+    short_users: ShortUsers = "error",
+    ties: Ties = "strict",
+    history: int | None = None,
+) -> Split:
+    """Train on the first fraction of each user's events in time order, validate on the next, test on the rest.
+
+    Of a user's n events the first ``n * train`` train and those up to ``n * (train + valid)`` validate, both rounded
+    to the nearest whole, half up, and then moved so that each part has an event: a user with three events is cut as
+    by ``leave_last_out``. A user with new items in a part is one query there: its distinct items that are new to the
+    user are relevant, oldest first. Events with an item that the user had met are no targets (``repeated_events`` in
+    the rule), but histories of the test hold them. Users without any event get no query.
+
+    Args:
+        data: what to cut.
+        train: fraction of each user's events to train on, above 0.
+        valid: fraction to validate on, above 0; the rest is for the test.
+        short_users: what to do with users who have too few events for three parts: refuse, or keep all of their
+            events for training and leave them without targets.
+        ties: ``strict`` never cuts through a second: the events that share one with the first target of a part all
+            belong to that part (to the one before it where an earlier part would be left empty), so no input order
+            can change the targets. ``moved_ties`` in the rule counts events that this moves; none is dropped.
+            ``order`` lets the input's order decide.
+        history: at most so many newest items in a query; None for all, which makes the dense arrays as wide as the
+            longest history.
+
+    Raises:
+        DataError: a user is short and ``short_users`` is ``error``, or a part has no target.
+        ConfigError: an argument is unknown or out of range.
+    """
+    check_user_rule(short_users, ties, history)
+    check_fractions({"train": train, "valid": valid}, example="train=0.8 valid=0.1")
+    events = data.interactions
+    stage, short, moved = _by_ratio(events, len(data.users), (train, train + valid), ties)
+    check_short(data, short, short_users, ties)
+    new = first_meetings(events, len(data.items))
+    parts = Parts(train=stage == 0, valid=new & (stage == 1), seen=stage < 2, test=new & (stage == 2))
+    check_targets(data, parts)
+    rule: Rule = {
+        "name": "per-user-ratio",
+        "train": train,
+        "valid": valid,
+        "ties": ties,
+        "when_short": short_users,
+        "history": "all" if history is None else history,
+        "users": len(np.unique(events.users[parts.test])),
+        "short_users": int(short.sum()),
+        "moved_ties": moved,
+        "repeated_events": int(((stage > 0) & ~new).sum()),
+    }
+    return parts.cut(data, history, rule)
 
 
 def global_time_cut(data: Dataset, *, train: float = 0.7, valid: float = 0.1, history: int | None = None) -> Split:
@@ -86,22 +154,23 @@ def global_time_cut(data: Dataset, *, train: float = 0.7, valid: float = 0.1, hi
 
     Raises:
         ConfigError: the fractions leave nothing for a part, or ``history`` is below 1.
-        DataError: a part has no event or no target, for example because too many events share a time.
+        DataError: the times of different users do not compare, or a part has no event or no target, for example
+            because too many events share a time.
     """
-    _check_fractions(train, valid)
-    _check_history(history)
+    check_fractions({"train": train, "valid": valid}, example="train=0.7 valid=0.1")
+    check_history(history)
+    check_clock(data)
     events = data.interactions
     n = len(events)
     places = [min(round(n * fraction), n - 1) for fraction in (train, train + valid)] if n else []
     cuts = events.times[places]
     ends = [*np.searchsorted(events.times, cuts).tolist(), n] if n else [0, 0, 0]
-    new = _first_meetings(events, len(data.items))
+    new = first_meetings(events, len(data.items))
     _check_parts(data, new, ends)
     place = np.arange(n)
     early, seen = place < ends[0], place < ends[1]
-    parts = _Parts(train=early, valid=new & seen & ~early, seen=seen, test=new & ~seen)
-    split = _split(data, parts, history, {})
-    users = [np.bincount(events.users[mask], minlength=len(data.users)) > 0 for mask in (early, ~early)]
+    parts = Parts(train=early, valid=new & seen & ~early, seen=seen, test=new & ~seen)
+    split = parts.cut(data, history, {})
     return replace(
         split,
         rule={
@@ -111,33 +180,14 @@ def global_time_cut(data: Dataset, *, train: float = 0.7, valid: float = 0.1, hi
             "history": "all" if history is None else history,
             "valid_from": int(cuts[0]),
             "test_from": int(cuts[1]),
-            "cold_users": int((users[1] & ~users[0]).sum()),
+            "cold_users": len(cold_users(split)),
             "cold_items": len(cold_items(split)),
             "repeated_events": int((~early & ~new).sum()),
         },
     )
 
 
-def cold_items(split: Split) -> NDArray[np.int32]:
-    """Return the item numbers, ascending, that are relevant in validation or test and have no training event."""
-    cold = np.zeros(len(split.train.items) + 1, np.bool_)  # one place more, where the padding -1 lands
-    for part in (split.valid, split.test):
-        cold[part.relevant] = True
-    cold[split.train.interactions.items] = False
-    return np.flatnonzero(cold[:-1]).astype(np.int32)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """Masks (n,) over the events in time order; ``seen`` are the events that histories of the test may hold."""
-
-    train: Mask
-    valid: Mask
-    seen: Mask
-    test: Mask
-
-
-def _last_out(events: Interactions, n_users: int, ties: Ties) -> tuple[_Parts, Mask]:
+def _last_out(events: Interactions, n_users: int, ties: Ties) -> tuple[Parts, Mask]:
     """Return the parts, and which users (n_users,) have events but too few."""
     order = np.argsort(events.users, kind="stable")  # each user's events together, in time order
     user, time = events.users[order], events.times[order]
@@ -157,7 +207,7 @@ def _last_out(events: Interactions, n_users: int, ties: Ties) -> tuple[_Parts, M
     )
     train, valid, test = (np.zeros(len(user), np.bool_) for _ in masks)
     train[order], valid[order], test[order] = masks
-    return _Parts(train=train, valid=valid, seen=train | valid, test=test), short
+    return Parts(train=train, valid=valid, seen=train | valid, test=test), short
 
 
 def _count_earlier(
@@ -170,10 +220,45 @@ def _count_earlier(
     return np.bincount(user[time < limit[user]], minlength=len(start))
 
 
-def _first_meetings(events: Interactions, n_items: int) -> Mask:
-    """Return which events (n,) are the first of their user with their item."""
-    pairs = events.users.astype(np.int64) * n_items + events.items
-    return pl.Series(pairs).is_first_distinct().to_numpy()
+def _by_ratio(
+    events: Interactions, n_users: int, ends: tuple[float, float], ties: Ties
+) -> tuple[NDArray[np.int8], Mask, int]:
+    """Return each event's stage (0 train, 1 valid, 2 test), which users are short, and how many events ties moved."""
+    order = np.argsort(events.users, kind="stable")
+    user, time = events.users[order], events.times[order]
+    every = np.ones(len(user), np.bool_)
+    stages, short = _stages(user, every, n_users, ends)
+    moved = 0
+    if ties == "strict":
+        starts_second = every.copy()
+        starts_second[1:] = (user[1:] != user[:-1]) | (time[1:] != time[:-1])
+        in_order = stages
+        stages, short = _stages(user, starts_second, n_users, ends)
+        moved = int(((stages != in_order) & ~short[user]).sum())
+    scattered = np.zeros(len(user), np.int8)
+    scattered[order] = stages
+    return scattered, short, moved
+
+
+def _stages(
+    user: NDArray[np.int32], starts_step: Mask, n_users: int, ends: tuple[float, float]
+) -> tuple[NDArray[np.int8], Mask]:
+    """Cut each user's events, grouped and in time order, between steps: runs of events that stay together."""
+    count, steps = (np.bincount(some, minlength=n_users) for some in (user, user[starts_step]))
+    start = np.cumsum(count) - count
+    running = np.cumsum(starts_step)
+    step = running - running[start[user]]
+    whole = np.flatnonzero(steps >= 3)
+    cuts = np.full((2, n_users), len(user))
+    lowest: int | NDArray[np.int64] = 1
+    for cut, fraction, spare in zip(cuts, ends, (2, 1), strict=True):
+        # The small number keeps 50 * 0.29 = 14.499999999999998 and its like at their half.
+        place = np.floor(count[whole] * fraction + 0.5 + 1e-9).astype(np.int64)
+        there = step[start[whole] + np.minimum(place, count[whole] - 1)]
+        cut[whole] = np.clip(there, lowest, steps[whole] - spare)
+        lowest = cut[whole] + 1
+    stages = (step >= cuts[0][user]).astype(np.int8) + (step >= cuts[1][user])
+    return stages, (steps > 0) & (steps < 3)
 
 
 def _repeated(events: Interactions, seen: Mask, targets: Mask) -> int:
@@ -181,61 +266,6 @@ def _repeated(events: Interactions, seen: Mask, targets: Mask) -> int:
     target = np.full(int(events.users.max(initial=-1)) + 1, -1, np.int32)
     target[events.users[targets]] = events.items[targets]
     return len(np.unique(events.users[seen & (events.items == target[events.users])]))
-
-
-def _split(data: Dataset, parts: _Parts, history: int | None, rule: dict[str, str | int | float]) -> Split:
-    events, n_users = data.interactions, len(data.users)
-    return Split(
-        train=data.with_interactions(events.select(parts.train)),
-        valid=_ask(events, n_users, parts.train, parts.valid, history),
-        test=_ask(events, n_users, parts.seen, parts.test, history),
-        rule=rule,
-    )
-
-
-def _ask(events: Interactions, n_users: int, seen: Mask, targets: Mask, history: int | None) -> Targets:
-    """Return one query for each user with a target, in the order of user numbers."""
-    users = np.flatnonzero(np.bincount(events.users[targets], minlength=n_users))
-    row = np.full(n_users, -1)
-    row[users] = np.arange(len(users))
-    past = seen & (row[events.users] >= 0)
-    padded = pad_ragged(row[events.users[past]], events.items[past], len(users), last=history)
-    relevant = pad_ragged(row[events.users[targets]], events.items[targets], len(users))
-    return Targets(Queries(users.astype(np.int32), padded), relevant)
-
-
-def _short_user(data: Dataset, short: Mask, ties: Ties) -> DataError:
-    user = int(np.argmax(short))
-    times = data.interactions.times[data.interactions.users == user]
-    strict = ties == "strict"
-    return DataError(
-        f"user {data.users.ids[user]!r} has {len(times)} events"
-        + (f" at {len(np.unique(times))} different times" if strict else "")
-        + f" ({int(short.sum())} of {len(short)} users have too few)",
-        expected=f"at least three{' different times' if strict else ''}: one to train on, two targets",
-        cure="pass short_users='train' to keep such users for training only" + (", or ties='order'" if strict else ""),
-    )
-
-
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(
-            f"{name} = {value!r}", expected=" or ".join(map(repr, known)), cure=did_you_mean(value, known)
-        )
-
-
-def _check_history(history: int | None) -> None:
-    if history is not None and history < 1:
-        raise ConfigError(f"history = {history}", expected="at least 1, or None for all", cure="change it")
-
-
-def _check_fractions(train: float, valid: float) -> None:
-    if not (train > 0 and valid > 0 and train + valid < 1):
-        raise ConfigError(
-            f"train = {train}, valid = {valid}",
-            expected="two fractions above 0 with a sum below 1",
-            cure="use for example train=0.7 valid=0.1",
-        )
 
 
 def _check_parts(data: Dataset, new: Mask, ends: list[int]) -> None:

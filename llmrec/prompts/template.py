@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import jinja2.sandbox
@@ -41,11 +40,14 @@ class Template(Config):
     system: str = ""
     """Instructions, Jinja2."""
     user: str
-    """The request, Jinja2; sees ``history`` and, where the strategy gives them, ``candidates``: lists of titles."""
+    """The request, Jinja2; sees what its user gives: ``history``, ``candidates``, ``liked`` and ``disliked`` (lists of
+    titles), ``target`` (a title), ``document`` (a CV)."""
     answer: str
     """How the answer is read: a parser's name, or ``continuation`` where answers are scored, not written."""
     continuation: str = ""
     """For ``continuation``: how a candidate stands as an answer, Jinja2; sees ``candidate``, a title."""
+    labels: tuple[str, str] | None = None
+    """For yes/no questions: the candidates that say no and yes, in this order."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Template:
@@ -65,22 +67,37 @@ class Template(Config):
                 f"template {self.name!r} ({error})", expected="valid Jinja2", cure=f"mend line {error.lineno}"
             ) from None
 
-    def render(self, **variables: Sequence[str]) -> Prompt:
+    def render(self, **variables: str | Sequence[str]) -> Prompt:
         """Return the prompt; every text in ``variables`` is folded and bounded by ``clean_text``.
 
         Raises:
             ConfigError: the template uses a variable that the strategy does not give.
         """
-        cleaned = {name: [clean_text(text) for text in texts] for name, texts in variables.items()}
-        return Prompt(user=self._fill("user", cleaned).rstrip(" "), system=self._fill("system", cleaned).rstrip())
+        return self.render_cleaned(
+            {
+                name: clean_text(value) if isinstance(value, str) else [clean_text(text) for text in value]
+                for name, value in variables.items()
+            }
+        )
+
+    def render_cleaned(self, variables: Mapping[str, str | Sequence[str]]) -> Prompt:
+        """Return the prompt of texts that ``clean_text`` gave: for many rows of the same texts, or longer ones."""
+        return Prompt(user=self._fill("user", variables).rstrip(" "), system=self._fill("system", variables).rstrip())
 
     def render_answer(self, candidate: str) -> str:
         """Return a candidate's title as the answer to score."""
-        return self._fill("continuation", {"candidate": clean_text(candidate)})
+        return self.render_cleaned_answer(clean_text(candidate))
 
-    def _fill(self, part: str, variables: dict[str, Any]) -> str:
+    def render_cleaned_answer(self, candidate: str) -> str:
+        """Return as an answer a text whose lines ``clean_text`` gave."""
+        return self._fill("continuation", {"candidate": candidate})
+
+    def _fill(self, part: str, variables: Mapping[str, str | Sequence[str]]) -> str:
+        compiled, wording = self._compiled[part], str(getattr(self, part))
+        if "{" not in wording:  # nothing to fill in: Jinja takes ten times as long to say the same
+            return wording
         try:
-            return self._compiled[part].render(variables)
+            return compiled.render(variables)
         except (jinja2.TemplateError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
             # Unknown variables, what the sandbox forbids, and wording such as {{ history + 1 }}.
             raise ConfigError(

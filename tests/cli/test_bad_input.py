@@ -30,8 +30,11 @@ def replace(name, old, new):
         (replace("movies.csv", "title", "name"), ["no column 'title'"]),
         (append("ratings.csv", "1,2,five,77\n"), ["five", "ratings.csv"]),
         (append("ratings.csv", "1,999,5,77\n"), ["999", "movies.csv"]),
-        (append("movies.csv", "3,Again (1999),Drama\n"), ["movie 3", "each movieId once"]),
-        (append("movies.csv", "99,,Drama\n"), ["has no title (movie 99)", "a title for every movie"]),
+        (
+            append("movies.csv", "3,Again (1999),Drama\n"),
+            ["movies.csv line 17", "movieId = 3 stands on line 4 too", "each movieId once"],
+        ),
+        (append("movies.csv", "99,,Drama\n"), ["movies.csv line 17", "no title", "a title for every movie"]),
         (append("ratings.csv", "99,3,4.0,77\n"), ["user 99", "1 event", "short_users"]),
         (lambda folder: (folder / "ratings.csv").unlink(), ["ratings.csv"]),
         (lambda folder: (folder / "ratings.csv").write_bytes(b""), ["ratings.csv"]),

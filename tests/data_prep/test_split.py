@@ -1,12 +1,21 @@
 """Both splits by hand: on the toy data and on small tables with ties, repeats and short users."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
-from made import asked, dataset, train_events
+from made import asked, dataset, shown, train_events
 
 from llmrec.data_prep.movielens import load_movielens
-from llmrec.data_prep.split import cold_items, global_time_cut, leave_last_out
+from llmrec.data_prep.split import (
+    cold_items,
+    cold_users,
+    global_time_cut,
+    impression_time_cut,
+    leave_last_out,
+    per_user_ratio,
+)
 from llmrec.errors import ConfigError, DataError
 from llmrec.testing import expect_error, toy
 
@@ -165,6 +174,8 @@ def test_global_time_cut_keeps_cold_users_and_leaves_known_items_out():
     assert asked(split.valid) == {0: ([0, 1], [2]), 2: ([], [6])}
     assert asked(split.test) == {0: ([1, 2, 2], [4, 3]), 3: ([], [7])}
     assert cold_items(split).tolist() == [2, 3, 4, 6, 7]
+    assert cold_users(split).tolist() == [2, 3]
+    assert cold_users(split).dtype == np.int32
     assert {name: split.rule[name] for name in ("valid_from", "test_from", "cold_users", "cold_items")} == {
         "valid_from": 5,
         "test_from": 7,
@@ -206,6 +217,17 @@ def test_a_part_without_targets_is_an_error(rows, words):
     expect_error(DataError, lambda: global_time_cut(dataset(rows), **fractions), *words)
 
 
+@pytest.mark.parametrize("rule", [global_time_cut, impression_time_cut])
+def test_times_that_only_order_each_users_events_cannot_be_cut_at_once(rule):
+    data = replace(shown([(0, 1, [1], [1])]), clock=False)
+    expect_error(DataError, lambda: rule(data), "the times of 'made'", "clock is False", "per_user_ratio")
+
+
+@pytest.mark.parametrize("rule", [leave_last_out, per_user_ratio])
+def test_times_that_only_order_each_users_events_can_be_cut_by_user(rule):
+    assert asked(rule(replace(toy(), clock=False)).test) == asked(rule(toy()).test)
+
+
 @pytest.mark.data
 def test_the_rules_on_latest_small(data_folder):
     """Counted from the CSV by polars: 610 users have at least three seconds; 610 events share one with a target."""
@@ -216,3 +238,22 @@ def test_the_rules_on_latest_small(data_folder):
     assert split.rule["users"] == 610
     assert split.rule["dropped_ties"] == last_two["len"].sum() - 2 * 610
     assert split.rule["repeated_targets"] == 0
+
+
+@pytest.mark.data
+def test_the_time_cut_on_latest_small(data_folder):
+    """Counted from the CSV by polars; a film is rated once by a user, so every later rating is a target."""
+    ratings = pl.read_csv(data_folder / "movielens-latest-small" / "ratings.csv").sort("timestamp")
+    first, second = (ratings["timestamp"][round(ratings.height * share)] for share in (0.7, 0.8))
+    early, late = ratings.filter(pl.col("timestamp") < first), ratings.filter(pl.col("timestamp") >= first)
+    split = global_time_cut(load_movielens(data_folder / "movielens-latest-small"), history=50)
+    assert (split.rule["valid_from"], split.rule["test_from"]) == (first, second)
+    assert len(split.train.interactions) == early.height
+    assert (split.valid.relevant >= 0).sum() + (split.test.relevant >= 0).sum() == late.height
+    for cold, vocabulary, column in (
+        (cold_items(split), split.train.items, "movieId"),
+        (cold_users(split), split.train.users, "userId"),
+    ):
+        expected = set(late[column]) - set(early[column])
+        assert set(vocabulary.decode(cold)) == expected
+        assert len(cold) == len(expected)

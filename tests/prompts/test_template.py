@@ -18,22 +18,20 @@ HISTORIES = {"no history": [], "one title": ["Alien (1979)"], "three titles": ["
 CANDIDATES = ["Dune", NASTY, "2001: A Space Odyssey"]
 
 
+def variables(history):
+    """Return all that templates are given by what uses them; each takes what it names."""
+    lists = {"history": history, "candidates": CANDIDATES, "liked": history, "disliked": history[1:]}
+    return {**lists, "target": NASTY, "document": "A CV. " + " ".join(history)}
+
+
 def golden_text(template):
     """Return all that a template renders, as one page."""
     parts = []
     for name, history in HISTORIES.items():
-        variables = (
-            {"history": history}
-            if template.answer == "continuation"
-            else {
-                "history": history,
-                "candidates": CANDIDATES,
-            }
-        )
-        prompt = template.render(**variables)
+        prompt = template.render(**variables(history))
         parts += [f"=== {name}: system", prompt.system, f"=== {name}: user", prompt.user]
     if template.answer == "continuation":
-        parts += ["=== answers", *(template.render_answer(title) for title in CANDIDATES)]
+        parts += ["=== answers", *(template.render_answer(title) for title in [*CANDIDATES, *(template.labels or ())])]
     return "\n".join([*parts, "=== end\n"])
 
 
@@ -70,9 +68,8 @@ def test_a_template_is_named_as_its_file_and_says_what_it_is(name):
     assert template.name == name
     assert template.version >= 1
     assert template.description.endswith(".")
-    history = [NASTY, "Heat "]
-    prompt = template.render(history=history, candidates=CANDIDATES)
-    for text in (prompt.user, prompt.system, template.render(history=[], candidates=["x"]).user):
+    prompt = template.render(**variables([NASTY, "Heat "]))
+    for text in (prompt.user, prompt.system, template.render(**variables([])).user):
         assert not text.endswith(" ")
         assert "\x00" not in text
         assert "\r" not in text
@@ -80,7 +77,7 @@ def test_a_template_is_named_as_its_file_and_says_what_it_is(name):
 
 @pytest.mark.parametrize("name", template_names())
 def test_item_texts_are_not_run(name):
-    prompt = load_template(name).render(history=["{{ 7*7 }}", "Heat"], candidates=["{% raw %}"])
+    prompt = load_template(name).render(**variables(["{{ 7*7 }}", "Heat"]))
     assert "{{ 7*7 }}" in prompt.user
     assert "49" not in prompt.user
 
@@ -139,6 +136,7 @@ def test_an_unknown_variable_names_those_that_there_are(tmp_path):
         ({"answer": "rankin"}, ("answer 'rankin'", "did you mean 'ranking'?")),
         ({"answer": "continuation"}, ("a continuation is needed",)),
         ({"continuation": "{{ candidate }}"}, ("a continuation is needed",)),
+        ({"labels": ["No."]}, ("labels", "required")),
         ({"sytem": "hello"}, ("sytem", "system")),
         ({"user": None}, ("user", "required")),
         ({"version": "new"}, ("version", "integer")),
@@ -187,6 +185,12 @@ def test_clean_text_is_one_bounded_line_and_stays_as_it_is(text, limit):
     assert "  " not in clean
     assert clean_text(clean, limit=limit) == clean
     clean.encode("utf-8")
+
+
+def test_a_single_text_is_cleaned_as_one_and_a_cleaned_one_stays():
+    template = Template(name="x", version=1, description="x", user="{{ target }}", answer="ranking")
+    assert template.render(target="He\nat ").user == "He at"
+    assert template.render_cleaned({"target": "x" * 500}).user == "x" * 500
 
 
 def test_the_in_context_prompt_keeps_a_history_of_one():

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from llmrec.cli.prepare import PrepareRecipe, save_prepared
 from llmrec.data import Candidates, Dataset, Interactions, Queries, Split, Targets, Vocabulary
+from llmrec.data_prep.prepare import PrepareRecipe, save_prepared
 
 N_USERS, N_ITEMS, N_CANDIDATES = 30, 40, 6
 
@@ -45,7 +45,7 @@ def prepared(tmp_path_factory, films, targets, candidates):
     """A folder with ``films`` (prepared) and ``candidates.parquet``; valid asks the first ten users only."""
     folder = tmp_path_factory.mktemp("prepared")
     split = Split(films, targets.select(slice(0, 10)), targets, {"name": "by hand"})
-    save_prepared(films, split, folder / "films", PrepareRecipe())
+    save_prepared(films, split, PrepareRecipe(out=folder / "films"))
     candidates.to_frame(films, targets.queries).write_parquet(folder / "candidates.parquet")
     return folder
 

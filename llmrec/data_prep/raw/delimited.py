@@ -6,11 +6,12 @@ import codecs
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
+from llmrec.config import Config
 from llmrec.data_prep.raw.files import RawFile
 from llmrec.data_prep.raw.reading import Check, Reading
 from llmrec.data_prep.raw.rows import Format, Parse, read_chunks
@@ -21,21 +22,17 @@ UNIT = b"\x1f"  # stands in for a separator of several characters
 _CONTROL = re.compile("[\x80-\x9f]")  # no latin-1 text holds these; other encodings read as latin-1 do
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a table stands in its file.
+class Layout(Config):
+    """How a table stands in its file."""
 
-    Attributes:
-        separator: one character or several.
-        header: names of the columns where the file's first line does not give them.
-        quoted: whether ``"`` quotes a field.
-        latin: read as latin-1 what is no UTF-8, as MovieLens 100K and 1M need it.
-    """
-
-    separator: str = ","
-    header: Sequence[str] | None = None
+    separator: str = Field(default=",", min_length=1)
+    """One character or several."""
+    header: tuple[str, ...] | None = None
+    """Names of the columns where the file's first line does not give them."""
     quoted: bool = True
+    """Whether ``"`` quotes a field."""
     latin: bool = False
+    """Read as latin-1 what is no UTF-8, as MovieLens 100K and 1M need it."""
 
 
 CSV = Layout()
@@ -71,7 +68,7 @@ def read_tables(
     """Yield what ``read_table`` returns in frames of some 16 MiB of text, for files that are large."""
     header = layout.header or read_header(file, layout)
     _require(header, columns, file)
-    form = _format(header, columns, checks, layout)
+    form = table_format(header, columns, checks, layout)
     yield from read_chunks(file, form, reading, first_line=1 if layout.header else 2)
 
 
@@ -101,7 +98,7 @@ def _require(header: Sequence[str], columns: Columns, file: RawFile) -> None:
         )
 
 
-def _format(header: Sequence[str], columns: Columns, checks: Sequence[Check], layout: Layout) -> Format:
+def table_format(header: Sequence[str], columns: Columns, checks: Sequence[Check], layout: Layout) -> Format:
     """Return how a table with these names is parsed."""
     return Format(
         parse=_parser(header, columns, layout),

@@ -35,15 +35,20 @@ def read_json_lines(file: RawFile, columns: Columns, reading: Reading, *, checks
     """
     table = _at_once(file, columns)
     if table is None or not passes(table, checks):
-        form = Format(
-            parse=lambda content: _parse(content, columns),
-            explain=lambda content: explain_json(content, columns),
-            checks=checks,
-            empty=pl.DataFrame(schema=columns),
-        )
+        form = json_format(columns, checks)
         table = pl.concat([form.empty, *read_chunks(file, form, reading)])
     require_rows(table, file, reading)
     return table
+
+
+def json_format(columns: Columns, checks: Sequence[Check]) -> Format:
+    """Return how lines with one JSON object each are parsed."""
+    return Format(
+        parse=lambda content: _parse(content, columns),
+        explain=lambda content: explain_json(content, columns),
+        checks=checks,
+        empty=pl.DataFrame(schema=columns),
+    )
 
 
 def read_literals(

@@ -13,6 +13,7 @@ from llmrec.data.files import atomic_file
 from llmrec.errors import DataError
 
 SHOWN = 80  # characters of an offending text in a message
+REASON = 200  # characters of a reason in a message; it may hold a whole field
 KEPT = 10_000  # characters of it in rejected.jsonl
 LATEST = 10_000_000_000  # Unix seconds: the year 2286; a larger number counts something finer
 
@@ -117,7 +118,7 @@ class Reading:
             return
         others = f", after {len(self.rejected)} bad rows that were left out" if self.rejected else ""
         raise DataError(
-            f"{row.file} line {row.line} ({shortened(row.text)!r}): {row.reason}{others}",
+            f"{row.file} line {row.line} ({shortened(row.text)!r}): {shortened(row.reason, REASON)}{others}",
             expected=row.expected,
             cure=f"{row.cure or 'mend or drop that line'}, or leave such rows out with --skip-bad-rows N",
         )
@@ -128,7 +129,7 @@ class Reading:
             return
         with atomic_file(folder / "rejected.jsonl") as temporary:
             lines = (
-                {"file": row.file, "line": row.line, "reason": row.reason, "text": row.text[:KEPT]}
+                {"file": row.file, "line": row.line, "reason": row.reason[:KEPT], "text": row.text[:KEPT]}
                 for row in self.rejected
             )
             temporary.write_text(
@@ -136,6 +137,6 @@ class Reading:
             )
 
 
-def shortened(text: str) -> str:
-    """Return at most ``SHOWN`` characters of a text."""
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+def shortened(text: str, most: int = SHOWN) -> str:
+    """Return at most so many characters of a text."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

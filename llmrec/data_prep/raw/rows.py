@@ -69,7 +69,11 @@ def read_chunk(chunk: Record, name: str, form: Format, reading: Reading) -> pl.D
     else:
         if passes(frame, form.checks):
             return frame
-    records = list(_records(chunk, form.quoted))
+    return read_records(list(_records(chunk, form.quoted)), name, form, reading)
+
+
+def read_records(records: Sequence[Record], name: str, form: Format, reading: Reading) -> pl.DataFrame:
+    """Return the good ones of some rows; the others are refused in the order of their lines."""
     blocks = [records[start : start + BLOCK] for start in range(0, len(records), BLOCK)]
     return pl.concat([form.empty, *(_sift_block(block, name, form, reading) for block in blocks)])
 
@@ -80,9 +84,10 @@ def passes(frame: pl.DataFrame, checks: Sequence[Check]) -> bool:
     return not wrong or not any(frame.select(wrong).row(0))
 
 
-def _sift_block(records: list[Record], name: str, form: Format, reading: Reading) -> pl.DataFrame:
+def _sift_block(records: Sequence[Record], name: str, form: Format, reading: Reading) -> pl.DataFrame:
     broken: list[Record] = []
-    good, frames = [], []
+    good: list[Record] = []
+    frames = []
     for some, frame in _sift(records, form, broken):
         good += some
         frames.append(frame)
@@ -101,7 +106,9 @@ def _sift_block(records: list[Record], name: str, form: Format, reading: Reading
     return frame.filter(~bad)
 
 
-def _sift(records: list[Record], form: Format, broken: list[Record]) -> Iterator[tuple[list[Record], pl.DataFrame]]:
+def _sift(
+    records: Sequence[Record], form: Format, broken: list[Record]
+) -> Iterator[tuple[Sequence[Record], pl.DataFrame]]:
     """Yield runs of good records with their frames, in order; add the others to ``broken``."""
     try:
         frame = form.parse(b"\n".join(record.content for record in records) + b"\n")
@@ -145,8 +152,8 @@ def _chunks(file: RawFile, quoted: bool, reading: Reading, first_line: int) -> I
                 yield Record(line, content if end == len(content) else content[:end])
             line += content.count(b"\n", 0, end)
             rest = content[end:]
-            if reading.progress is not None:
-                reading.progress(position() if block else total, total)
+            if block and reading.progress is not None:
+                reading.progress(position(), total)
             if not block:
                 return
 

@@ -191,7 +191,7 @@ def test_milliseconds_where_they_are_due(tmp_path):
 def test_a_long_row_is_shortened_in_the_message_and_kept_in_the_record(tmp_path):
     long = "x" * 500
     content = HEADER + f"{long},7,9,100\n"
-    with pytest.raises(DataError, match="line 2 .'x{79}…'"):
+    with pytest.raises(DataError, match=r"line 2 .'x{79}…'"):
         table(tmp_path, content)
     reading = Reading(1)
     table(tmp_path, content + GOOD, reading)
