@@ -23,9 +23,11 @@ from pathlib import Path
 
 import data_files
 import plain_readers
+import polars as pl
+
+from llmrec.data import Dataset
 from llmrec.data_prep.amazon import load_amazon, read_reviews
 from llmrec.data_prep.mind import load_mind
-
 from llmrec.data_prep.movielens import load_movielens
 
 ROWS = {"amazon": 2_000_000, "mind": 2_200_000, "movielens": 32_000_000}
@@ -54,8 +56,23 @@ def measure(name: str, stage: str, reader: str, path: Path) -> None:
     start = time.perf_counter()
     result = JOBS[name][stage][reader](path)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"seconds": seconds, "gib": peak, "rows": plain_readers.count(result)}))
+    print(json.dumps({"seconds": seconds, "gib": peak_gib(), "rows": rows(result)}))
+
+
+def peak_gib() -> float:
+    """Return this process' largest resident memory; Linux's own count of a child begins with its parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def rows(result: object) -> int:
+    """Return how many events a reader found."""
+    if isinstance(result, Dataset):
+        return len(result.interactions)
+    return result.height if isinstance(result, pl.DataFrame) else len(result["users"])
 
 
 def compare(name: str, path: Path, runs: int, only: str | None) -> None:

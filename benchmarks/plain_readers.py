@@ -6,8 +6,11 @@ They check nothing and leave nothing out; they end in the same arrays.
 from __future__ import annotations
 
 import calendar
+import csv
 import json
 import time
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +58,19 @@ def read_mind(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
+def read_json(path: Path) -> dict[str, list]:
+    """Return the columns (users, items, times, values) of a file of Amazon reviews of 2018, as they stand there."""
+    users, items, times, values = [], [], [], []
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            review = json.loads(line)
+            users.append(review["reviewerID"])
+            items.append(review["asin"])
+            times.append(review["unixReviewTime"])
+            values.append(review["overall"])
+    return {"users": users, "items": items, "times": times, "values": values}
+
+
 def read_amazon(path: Path) -> dict[str, np.ndarray]:
     """Return the events (users, items, times, values) of a file of Amazon reviews of 2018, the last of each pair."""
     last: dict[tuple[str, str], tuple[int, float]] = {}
@@ -74,3 +90,18 @@ def read_amazon(path: Path) -> dict[str, np.ndarray]:
         "times": np.array([moment for _, (moment, _) in events], np.int64),
         "values": np.array([rating for _, (_, rating) in events], np.float32),
     }
+
+
+def read_movielens(folder: Path) -> dict[str, np.ndarray]:
+    """Return the events (users, items, times, values) of a folder of MovieLens CSVs."""
+    with (folder / "movies.csv").open(encoding="utf-8", newline="") as file:
+        films = {row[0]: number for number, row in enumerate(islice(csv.reader(file), 1, None))}
+    users: dict[str, int] = {}
+    rows: list[tuple[int, int, int, float]] = []
+    with (folder / "ratings.csv").open(encoding="utf-8", newline="") as file:
+        for user, film, rating, moment in islice(csv.reader(file), 1, None):
+            rows.append((users.setdefault(user, len(users)), films[film], int(moment), float(rating)))
+    rows.sort(key=itemgetter(2))
+    columns = zip(*rows, strict=True)
+    types = {"users": np.int32, "items": np.int32, "times": np.int64, "values": np.float32}
+    return {name: np.array(column, kind) for (name, kind), column in zip(types.items(), columns, strict=True)}

@@ -26,6 +26,7 @@ from llmrec.data_prep.description import (
 )
 
 LEVELS = 20  # with more distinct values than this, a histogram takes the place of a count for each
+STEP = 1 << 22  # events counted at once
 POINTS = 200  # of a curve
 FEWEST = 24  # bars of a timeline, where a smaller unit of time gives so many
 UNITS = {"year": "Y", "month": "M", "week": "W", "day": "D", "hour": "h", "minute": "m"}  # NumPy's codes
@@ -63,7 +64,7 @@ def describe(data: Dataset, split: Split | None = None) -> Description:
 def _counts(numbers: NDArray[np.int32], size: int) -> NDArray[np.int64]:
     """Return how often each number below ``size`` occurs; in steps, as ``bincount`` copies what it counts."""
     counts = np.zeros(size, np.int64)
-    step = max(size, 1 << 22)
+    step = max(size, STEP)
     for start in range(0, len(numbers), step):
         counts += np.bincount(numbers[start : start + step], minlength=size)
     return counts

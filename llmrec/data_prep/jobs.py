@@ -3,52 +3,49 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import Field
 
+from llmrec.config import Config
 from llmrec.data import Dataset, Interactions, Vocabulary
 from llmrec.data_prep.about import About, encode, known, require_good
 from llmrec.data_prep.job_texts import Texts, merged, read_texts
 from llmrec.data_prep.raw.anyfile import read_any
 from llmrec.data_prep.raw.reading import Check, Reading
 from llmrec.data_prep.table import LARGEST, time_checks
-from llmrec.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class JobColumns:
-    """Which column is what.
-
-    Attributes:
-        cv_id: of a CV; None numbers the records from 1 (a folder of texts: the files' names).
-        cv_text: one or more; the texts are joined with line breaks.
-        cv_title: role or headline, or None.
-        posting_id: of a posting; None numbers the records from 1.
-        posting_title: its title, or None.
-        posting_text: one or more, as ``cv_text``.
-        match_cv: the CV's id in the table of matches.
-        match_posting: the posting's.
-        match_label: how well they fit; None counts each match 1.
-        match_time: Unix seconds, or None.
-    """
+class JobColumns(Config):
+    """Which column is what."""
 
     cv_id: str | None = None
-    cv_text: Sequence[str] = ("text",)
+    """Of a CV; null numbers the records from 1 (a folder of texts: the files' names)."""
+    cv_text: tuple[str, ...] = Field(default=("text",), min_length=1)
+    """One or more; the texts are joined with line breaks."""
     cv_title: str | None = None
+    """Role or headline, or null."""
     posting_id: str | None = None
+    """Of a posting; null numbers the records from 1."""
     posting_title: str | None = "title"
-    posting_text: Sequence[str] = ("description",)
+    """Its title, or null."""
+    posting_text: tuple[str, ...] = Field(default=("description",), min_length=1)
+    """One or more; the texts are joined with line breaks."""
     match_cv: str = "cv"
+    """The CV's id in the table of matches."""
     match_posting: str = "posting"
+    """The posting's."""
     match_label: str | None = "label"
+    """How well they fit; null counts each match 1."""
     match_time: str | None = None
+    """Unix seconds, or null."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +108,8 @@ def load_jobs(
         DataError: a file is missing, empty or damaged, a column is absent, or a row is bad and may not be left out: a
             text or id is blank, an id is on an earlier line, a match names an unknown CV or posting, a label or time is
             out of range. Also where matches go by record numbers and a record was left out, which would shift them.
-        ConfigError: no column of texts is named.
     """
     columns, reading = columns or JobColumns(), reading or Reading()
-    for field, names in (("cv_text", columns.cv_text), ("posting_text", columns.posting_text)):
-        if isinstance(names, str) or not names:
-            raise ConfigError(f"{field} = {names!r}", expected="a list of columns", cure="name one or more columns")
     cv_texts = Texts(columns.cv_id, columns.cv_title, columns.cv_text, "text")
     posting_texts = Texts(columns.posting_id, columns.posting_title, columns.posting_text, "description")
     numbered = matches is not None

@@ -162,10 +162,10 @@ def _interactions(parts: Sequence[Behaviors], users: Numbers, times: NDArray[np.
             known = pl.Series(np.concatenate(owners) * np.int64(n_items) + np.concatenate(items))
             new = ~pl.Series(user * np.int64(n_items) + item).is_in(known).to_numpy()
             user, item = user[new], item[new]
-        clicks = np.repeat(np.arange(start, end), part.lengths)[part.clicked]
-        owners += [user, users[clicks]]
+        row = np.searchsorted(offsets_of(part.lengths), np.flatnonzero(part.clicked), side="right") - 1
+        owners += [user, users[start + row]]
         items += [item, part.shown[part.clicked]]
-        moments += [np.full(len(user), max(times[start:end].min() - 1, 0)), times[clicks]]
+        moments += [np.full(len(user), max(times[start:end].min() - 1, 0)), times[start + row]]
     if not owners:  # every row was left out
         return Interactions.sort([], [], [])
     return Interactions.sort(np.concatenate(owners), np.concatenate(items), np.concatenate(moments))

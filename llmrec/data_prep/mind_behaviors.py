@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from llmrec.data_prep.mind_tokens import LABEL, Lookup, flat, numbered, split, with_labels
+from llmrec.data_prep.mind_tokens import LABEL, Lookup, Seen, flat, numbered, split, with_labels
 from llmrec.data_prep.raw.delimited import TSV, Layout, table_format
 from llmrec.data_prep.raw.files import RawFile
 from llmrec.data_prep.raw.reading import Check, Reading, not_blank
@@ -29,7 +29,8 @@ class Behaviors:
     Attributes:
         users: (m,) user ids.
         times: int64 (m,), Unix seconds, or 1 to m where the file's own are not read.
-        history_lengths: uint32 (m,), how many items were clicked before.
+        history_lengths: uint32 (m,), how many items were clicked before; 0 where an earlier line has the same user and
+            the same history.
         history: int32 (their sum,), those items, oldest first.
         lengths: uint32 (m,), how many items were shown.
         shown: int32 (their sum,), those items in the order shown.
@@ -60,8 +61,12 @@ def read_behaviors(file: RawFile, ids: pl.Series, reading: Reading, *, clock: bo
         DataError: the file is empty or damaged, or a row is bad and may not be left out.
     """
     labelled, before = has_labels(file), len(reading.rejected)
-    form = _form(ids, labelled=labelled, clock=clock)
-    parts = [_behaviors(frame, labelled=labelled) for frame in (form.empty, *read_chunks(file, form, reading))]
+    seen = Seen()
+    form = _form(ids, seen, labelled=labelled, clock=clock)
+    parts = [_behaviors(form.empty, labelled=labelled)]
+    for frame in read_chunks(file, form, reading):
+        parts.append(_behaviors(frame, labelled=labelled))
+        seen.add(frame["pair"].to_numpy())
     users = pl.concat([part.users for part in parts])
     if not len(users) and len(reading.rejected) == before:
         raise DataError(f"{file.name} is empty", expected="an impression a line", cure="fetch the file again")
@@ -81,7 +86,7 @@ def unknown_news(file: RawFile, ids: pl.Series, *, clock: bool) -> pl.Series:
     """Return the ids in a file's good rows that ``ids`` lacks, sorted."""
     labelled = has_labels(file)
     found = [pl.Series("id", dtype=pl.String)]
-    form = _form(ids, labelled=labelled, clock=clock, unknown=True)
+    form = _form(ids, Seen(), labelled=labelled, clock=clock, unknown=True)
     for frame in read_chunks(file, form, Reading(skip_bad_rows=sys.maxsize)):
         for name in ("history", "impressions"):
             missing = pl.Series(flat(frame[f"{name} numbers"]) < 0)
@@ -102,8 +107,16 @@ def has_labels(file: RawFile) -> bool:
     return 2 * sum(token.endswith((b"-0", b"-1")) for token in tokens) >= len(tokens)
 
 
-def _form(ids: pl.Series, *, labelled: bool, clock: bool, unknown: bool = False) -> Format:
-    """Return the format of a file; with ``unknown``, rows with news that are not in ``ids`` are good."""
+def _form(ids: pl.Series, seen: Seen, *, labelled: bool, clock: bool, unknown: bool = False) -> Format:
+    """Return the format of a file.
+
+    Args:
+        ids: (n,) known news.
+        seen: users with a history that need not be looked at again.
+        labelled: whether -0 or -1 stands behind what was shown.
+        clock: whether times are read.
+        unknown: whether rows with other news than ``ids`` are good.
+    """
     table = table_format(HEADER, dict.fromkeys(HEADER[1:], pl.String), (), LAYOUT)
     plain = Lookup(ids)
     shown = Lookup(with_labels(ids)) if labelled else plain
@@ -112,10 +125,13 @@ def _form(ids: pl.Series, *, labelled: bool, clock: bool, unknown: bool = False)
     time = pl.col("time").str.strptime(pl.Datetime("ms"), TIME, strict=False).dt.epoch("s")
 
     def complete(frame: pl.DataFrame) -> pl.DataFrame:
+        pair = frame.select("user", "history").hash_rows()
+        new = pl.Series(seen.new(pair.to_numpy()))
+        history = frame.select(pl.when(new).then("history")).to_series()
         return pl.concat(
             [
-                frame.with_columns(seconds=time if clock else pl.lit(0, pl.Int64)),
-                numbered(frame["history"], plain, blank),
+                frame.with_columns(seconds=time if clock else pl.lit(0, pl.Int64), pair=pair),
+                numbered(history, plain, blank),
                 numbered(frame["impressions"], shown, odd),
             ],
             how="horizontal",

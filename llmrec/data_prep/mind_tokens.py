@@ -34,21 +34,45 @@ class Lookup:
 
     def numbers(self, tokens: pl.Series) -> NDArray[np.int32]:
         """Return the number of each token, int32 (t,); -1 where it is no name."""
-        numbers = np.full(len(tokens), -1, np.int32)
-        wrong = np.arange(len(tokens))
-        for seed, table in enumerate(self._tables):
-            asked = tokens.gather(wrong) if seed else tokens
-            found = table[_places(asked, seed, table)]
-            right = (self._names.gather(found) == asked).to_numpy()
-            numbers[wrong[right]] = found[right]
-            wrong = wrong[~right]
+        if not self._tables:
+            return np.full(len(tokens), -1, np.int32)
+        numbers, wrong = self._guess(tokens, 0)
+        for seed in range(1, len(self._tables)):
+            numbers[wrong], still = self._guess(tokens.gather(wrong), seed)
+            wrong = wrong[still]
+        numbers[wrong] = -1
         return numbers
+
+    def _guess(self, tokens: pl.Series, seed: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the one number that each token (t,) may have in a table, and the places of those that have not."""
+        table = self._tables[seed]
+        numbers = table[_places(tokens, seed, table)]
+        return numbers, np.flatnonzero((self._names.gather(numbers) != tokens).to_numpy())
 
 
 def _places(tokens: pl.Series, seed: int, table: NDArray[np.int32]) -> NDArray[np.uint64]:
     """Return a place in a table of 2**b for each token: the highest b bits of its hash."""
     places: NDArray[np.uint64] = tokens.hash(seed).to_numpy() >> np.uint64(65 - len(table).bit_length())
     return places
+
+
+class Seen:
+    """Rows that have come before, told by 64-bit hashes; a row whose place another has taken since counts as new."""
+
+    def __init__(self) -> None:
+        self._hashes = np.zeros(1 << 21, np.uint64)
+
+    def new(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which rows (m,) have not been added."""
+        unlike: NDArray[np.bool_] = self._hashes[self._places(hashes)] != hashes
+        return unlike
+
+    def add(self, hashes: NDArray[np.uint64]) -> None:
+        """Remember rows."""
+        self._hashes[self._places(hashes)] = hashes
+
+    def _places(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        return hashes & np.uint64(len(self._hashes) - 1)
 
 
 def with_labels(ids: pl.Series) -> pl.Series:

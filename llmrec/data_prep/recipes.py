@@ -7,7 +7,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from llmrec.config import Config
 from llmrec.data import Dataset
 from llmrec.data_prep.amazon import load_amazon
 from llmrec.data_prep.jobs import JobColumns, load_jobs
@@ -186,31 +185,6 @@ class SequencesRecipe(PrepareRecipe):
         )
 
 
-class JobMapping(Config):
-    """Which column of the jobs' files is what."""
-
-    cv_id: str | None = None
-    """Of a CV; by default the record's number from 1 (of .txt files, their names)."""
-    cv_text: tuple[str, ...] = ("text",)
-    """One or more; joined with line breaks."""
-    cv_title: str | None = None
-    """Role or headline."""
-    posting_id: str | None = None
-    """Of a posting; by default the record's number from 1."""
-    posting_title: str | None = "title"
-    """Its title."""
-    posting_text: tuple[str, ...] = ("description",)
-    """One or more; joined with line breaks."""
-    match_cv: str = "cv"
-    """The CV's id in the table of matches."""
-    match_posting: str = "posting"
-    """The posting's."""
-    match_label: str | None = "label"
-    """How well they fit; null counts each match 1."""
-    match_time: str | None = None
-    """Unix seconds."""
-
-
 class JobsRecipe(PrepareRecipe):
     """CVs, postings and which fit."""
 
@@ -220,7 +194,7 @@ class JobsRecipe(PrepareRecipe):
     """The same of postings."""
     matches: Path | None = None
     """Table of CV ids, posting ids and labels."""
-    columns: JobMapping = JobMapping()
+    columns: JobColumns = JobColumns()
     """Which column is what."""
     split: Rule = "none"
     """How it is cut."""
@@ -233,7 +207,7 @@ class JobsRecipe(PrepareRecipe):
             self.cvs,
             self.postings,
             self.matches,
-            columns=JobColumns(**self.columns.model_dump()),
+            columns=self.columns,
             name=self.name,
             reading=reading,
         )

@@ -75,6 +75,12 @@ def test_shares_count_whole_items_rounded_up():
     assert of_popularity([1] * 701).top_1_percent == 8 / 701
 
 
+def test_many_events_are_counted_in_steps(monkeypatch):
+    whole = describe(toy())
+    monkeypatch.setattr("llmrec.data_prep.describe.STEP", 3)  # of at least seven events, as there are seven items
+    assert describe(toy()) == whole
+
+
 def test_users_fall_into_bars_that_grow():
     users = np.repeat([0, 1, 2, 3], [1, 5, 6, 11])
     found = describe(of_events(users, np.zeros(23)))
@@ -178,12 +184,12 @@ def test_clicks_are_counted_where_they_are_known():
 def test_targets_are_cold_whose_user_or_item_is_not_in_training():
     data = toy()
     events = data.interactions
-    train = data.with_interactions(events.select((events.users != 4) & (events.items != 5)))  # no user 4, no Fargo
-    queries = Queries(np.array([-1, 0, 4]), np.full((3, 0), -1))
+    train = data.with_interactions(events.select((events.users != 3) & (events.items != 5)))  # no user 3, no Fargo
+    queries = Queries(np.array([-1, 0, 3]), np.full((3, 0), -1))
     test = Targets(queries, np.array([[5, -1], [0, 5], [6, -1]]))
     split = Split(train, Targets(queries, np.zeros((3, 0))), test, {"name": "by hand"})
     cut = describe(data, split).split
-    assert cut.train_events == 13
+    assert cut.train_events == 12
     assert cut.test == Part(queries=3, targets=4, cold_users=2 / 4, cold_items=3 / 4)
     assert cut.valid == Part(queries=3, targets=0, cold_users=None, cold_items=None)
     assert cut.rule == {"name": "by hand"}

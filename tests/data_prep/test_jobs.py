@@ -6,6 +6,7 @@ import json
 import pytest
 from tabular import events, put
 
+from llmrec.config import make_config
 from llmrec.data_prep.jobs import Duplicates, JobColumns, load_jobs
 from llmrec.data_prep.raw.reading import Reading
 from llmrec.errors import ConfigError, DataError
@@ -89,10 +90,8 @@ def test_texts_of_several_columns_are_joined(tmp_path):
     data = load_jobs(cvs, files(tmp_path)[1], columns=JobColumns(cv_text=("skills", "school")))
     assert data.user_table["text"].to_list() == ["baking", "Paris", "driving\nRome"]
     assert data.user_table["text_in_file"].to_list() == ["x", "y", "z"]
-    expect_error(
-        ConfigError, lambda: load_jobs(cvs, cvs, columns=JobColumns(cv_text="skills")), "cv_text = 'skills'", "a list"
-    )
-    expect_error(ConfigError, lambda: load_jobs(cvs, cvs, columns=JobColumns(posting_text=())), "posting_text = ()")
+    expect_error(ConfigError, lambda: make_config(JobColumns, {"cv_text": "skills"}), "cv_text = 'skills'")
+    expect_error(ConfigError, lambda: make_config(JobColumns, {"posting_text": ()}), "posting_text = ()", "at least 1")
 
 
 def test_a_folder_of_tables_is_one_table(tmp_path):

@@ -200,6 +200,14 @@ def test_items_of_bad_rows_are_not_kept(tmp_path):
     assert_small_set(data)
 
 
+def test_ids_may_end_as_labels_do(tmp_path):
+    files = {**FILES, "behaviors.tsv": FILES["behaviors.tsv"].replace(b"N2", b"A-1")}
+    data = load_mind(put(tmp_path / "mind", files), unknown_items="keep")
+    assert data.items.ids.to_list() == ["N10", "N2", "N3", "N4", "A-1"]
+    assert [item for _, item, _ in events(data)[:3]] == ["N10", "A-1", "N10"]
+    assert lists(data)[0][2:4] == (["N3", "A-1"], [True, False])
+
+
 def test_more_news_describe_what_news_tsv_lacks(tmp_path):
     first, *others = FILES["news.tsv"].splitlines(keepends=True)
     source = put(tmp_path / "mind", {**FILES, "news.tsv": first})
