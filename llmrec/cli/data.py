@@ -11,7 +11,7 @@ from llmrec.cli.console import console
 from llmrec.data import Dataset, Split
 from llmrec.data.files import require_writable, write_json
 from llmrec.data_prep.describe import describe
-from llmrec.data_prep.describe_page import print_description, write_description
+from llmrec.data_prep.describe.page import print_description, write_description
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -162,23 +162,34 @@ def _interactions(parts: Sequence[Behaviors], users: Numbers, times: NDArray[np.
             known = pl.Series(np.concatenate(owners) * np.int64(n_items) + np.concatenate(items))
             new = ~pl.Series(user * np.int64(n_items) + item).is_in(known).to_numpy()
             user, item = user[new], item[new]
-        row = np.searchsorted(offsets_of(part.lengths), np.flatnonzero(part.clicked), side="right") - 1
+        row, clicked = _clicks(part, times[start:end])
         owners += [user, users[start + row]]
-        items += [item, part.shown[part.clicked]]
+        items += [item, clicked]
         moments += [np.full(len(user), max(times[start:end].min() - 1, 0)), times[start + row]]
     if not owners:  # every row was left out
         return Interactions.sort([], [], [])
-    return Interactions.sort(np.concatenate(owners), np.concatenate(items), np.concatenate(moments))
+    columns = [np.concatenate(column) for column in (owners, items, moments)]
+    if np.any(np.diff(columns[-1]) < 0):  # parts that overlap
+        return Interactions.sort(*columns)
+    return Interactions(*columns, np.ones(len(columns[-1]), np.float32))
 
 
 def _histories(part: Behaviors, users: Numbers) -> tuple[Numbers, Numbers]:
-    """Return the users and items of each user's longest history in a part, the first of those that are."""
-    lengths = part.history_lengths.astype(np.int64)
-    order = np.lexsort((-lengths, users))
-    rows = order[np.flatnonzero(np.diff(users[order], prepend=-1))]
-    starts, ends = (offsets_of(lengths)[:-1][rows], offsets_of(lengths[rows]))
-    places = np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths[rows])
-    return np.repeat(users[rows], lengths[rows]), part.history[places]
+    """Return the users and items of each user's longest history in a part, the first of those, in the file's order."""
+    told = np.flatnonzero(part.history_lengths)
+    lengths = part.history_lengths[told].astype(np.int64)
+    order = np.lexsort((-lengths, users[told]))
+    longest = np.zeros(len(told), np.bool_)
+    longest[order[np.flatnonzero(np.diff(users[told][order], prepend=-1))]] = True
+    return np.repeat(users[told[longest]], lengths[longest]), part.history[np.repeat(longest, lengths)]
+
+
+def _clicks(part: Behaviors, times: NDArray[np.int64]) -> tuple[NDArray[np.int64], Numbers]:
+    """Return the impressions (rows) and items of a part's clicks by time, those of one second in the file's order."""
+    places = np.flatnonzero(part.clicked)
+    rows = np.searchsorted(offsets_of(part.lengths), places, side="right") - 1
+    order = np.argsort(times[rows], kind="stable")
+    return rows[order], part.shown[places[order]]
 
 
 def _impressions(parts: Sequence[Behaviors], users: Numbers, times: NDArray[np.int64]) -> Impressions:

@@ -1,7 +1,5 @@
 """The MIND loader against readers written plainly, on sets that Hypothesis makes."""
 
-from collections import defaultdict
-
 import numpy as np
 import polars as pl
 import pytest
@@ -33,11 +31,12 @@ def written(behaviours) -> bytes:
 
 def expected(behaviours) -> list[tuple[str, str, int]]:
     """Return the events as one would write them down by hand."""
-    longest = defaultdict(list)
-    for user, _, history, _ in behaviours:
-        longest[user] = max(longest[user], history, key=len)
+    longest: dict[str, int] = {}
+    for line, (user, _, history, _) in enumerate(behaviours):
+        if user not in longest or len(history) > len(behaviours[longest[user]][2]):
+            longest[user] = line
     start = max(min(time for _, time, _, _ in behaviours) - 1, 0)
-    before = [(user, item, start) for user in sorted(longest) for item in longest[user]]
+    before = [(behaviours[line][0], item, start) for line in sorted(longest.values()) for item in behaviours[line][2]]
     clicks = [(user, item, time) for user, time, _, shown in behaviours for item, click in shown if click]
     return sorted(before + clicks, key=lambda event: event[2])
 

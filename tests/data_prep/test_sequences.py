@@ -28,7 +28,7 @@ def histories(data: Dataset) -> dict:
     ("content", "header"),
     [
         (SEQUENCES, True),
-        (gzip.compress(SEQUENCES.encode()), True),
+        (gzip.compress(SEQUENCES.encode(), mtime=0), True),
         (SEQUENCES.replace("\n", "\r\n"), True),
         (SEQUENCES.rstrip("\n"), True),
         (SEQUENCES.split("\n", 1)[1], False),

@@ -42,8 +42,9 @@ def read(tmp_path, content, reading=None, **more):
         GOOD.replace("\n", "\r\n"),
         "\n" + GOOD.replace("\n", "\n\n  \n"),
         codecs.BOM_UTF8.decode() + GOOD,
-        gzip.compress(GOOD.encode()),
-        gzip.compress(GOOD.splitlines(keepends=True)[0].encode()) + gzip.compress(GOOD.splitlines()[1].encode()),
+        gzip.compress(GOOD.encode(), mtime=0),
+        gzip.compress(GOOD.splitlines(keepends=True)[0].encode(), mtime=0)
+        + gzip.compress(GOOD.splitlines()[1].encode(), mtime=0),
     ],
 )
 def test_good_rows_are_read_however_they_are_written(tmp_path, content):
@@ -111,7 +112,7 @@ def test_nothing_is_written_where_nothing_was_rejected(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", ["", "\n \n", gzip.compress(b"")])
+@pytest.mark.parametrize("content", ["", "\n \n", gzip.compress(b"", mtime=0)])
 def test_an_empty_file_is_named(tmp_path, content):
     expect_error(DataError, lambda: read(tmp_path, content), "reviews.json is empty", "one object a line")
 

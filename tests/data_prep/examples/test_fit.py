@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from llmrec.data import Dataset, Interactions, Vocabulary
-from llmrec.data_prep.example_text import full_text
 from llmrec.data_prep.examples import (
     Budget,
     cv_to_posting,
@@ -18,6 +17,7 @@ from llmrec.data_prep.examples import (
     preference_pairs,
     yes_no_from_ratings,
 )
+from llmrec.data_prep.examples.wording import full_text
 from llmrec.errors import ConfigError, DataError
 from llmrec.llm.tokens import PromptTokenizer
 from llmrec.prompts.template import load_template
@@ -173,7 +173,7 @@ def test_without_a_budget_nothing_is_cut():
 def test_blocks_change_nothing(monkeypatch, block):
     data = made([0, 1, 2, 3, 4, 5, 0, 1], np.ones(8))
     whole = next_item(data, budget=Budget(25, count))
-    monkeypatch.setattr("llmrec.data_prep.example_text._BLOCK", block)
+    monkeypatch.setattr("llmrec.data_prep.examples.wording._BLOCK", block)
     split = next_item(data, budget=Budget(25, count))
     assert split.frame.equals(whole.frame)
     assert split.counts == whole.counts

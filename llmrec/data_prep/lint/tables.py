@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from llmrec.data import Interactions, Vocabulary
 from llmrec.data.files import require_columns
-from llmrec.data_prep.lint_evidence import EXAMPLES, NEVER, Evidence, Finding
-from llmrec.data_prep.parts import Mask, Numbers, cold_items, cold_users
+from llmrec.data_prep.lint.evidence import EXAMPLES, NEVER, Evidence, Finding
+from llmrec.data_prep.split.parts import Mask, Numbers, cold_items, cold_users
 from llmrec.errors import DataError
 
 DATES = ("date", "published", "text_date")

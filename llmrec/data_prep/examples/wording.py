@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmrec.data import Dataset
-from llmrec.data_prep.example_rows import Rows, real
-from llmrec.data_prep.example_table import Examples, make_frame
+from llmrec.data_prep.examples.rows import Rows, real
+from llmrec.data_prep.examples.table import Examples, make_frame
 from llmrec.errors import ConfigError
 from llmrec.prompts.template import Template, clean_text
 from llmrec.protocols import Prompt

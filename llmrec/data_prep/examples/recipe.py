@@ -23,29 +23,13 @@ from pydantic import Field
 
 from llmrec.config import Config
 from llmrec.data import Dataset, Split
-from llmrec.data_prep.example_answers import cv_to_posting, describe_item, next_item, preference_pairs
-from llmrec.data_prep.example_questions import Answer, listwise, yes_no_from_impressions, yes_no_from_ratings
-from llmrec.data_prep.example_rows import Ties
-from llmrec.data_prep.example_table import Examples
-from llmrec.data_prep.example_text import Budget, TokenCounter
-from llmrec.data_prep.negatives import Rule, draw_negatives
+from llmrec.data_prep.examples.answers import cv_to_posting, describe_item, next_item, preference_pairs
+from llmrec.data_prep.examples.negatives import Rule
+from llmrec.data_prep.examples.questions import Answer, listwise, yes_no_from_impressions, yes_no_from_ratings
+from llmrec.data_prep.examples.rows import Ties
+from llmrec.data_prep.examples.table import Examples
+from llmrec.data_prep.examples.wording import Budget, TokenCounter
 from llmrec.errors import ConfigError
-
-__all__ = [
-    "KINDS",
-    "Budget",
-    "Examples",
-    "ExamplesRecipe",
-    "cv_to_posting",
-    "describe_item",
-    "draw_negatives",
-    "listwise",
-    "make_examples",
-    "next_item",
-    "preference_pairs",
-    "yes_no_from_impressions",
-    "yes_no_from_ratings",
-]
 
 KINDS: dict[str, Callable[..., Examples]] = {
     "yes-no-ratings": yes_no_from_ratings,

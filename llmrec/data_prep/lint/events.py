@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from llmrec.data_prep.lint_evidence import EXAMPLES, NEVER, NOWHERE, PARTS, TEST, TRAIN, VALID, Evidence, Finding
+from llmrec.data_prep.lint.evidence import EXAMPLES, NEVER, NOWHERE, PARTS, TEST, TRAIN, VALID, Evidence, Finding
 
 WHOLE_SECONDS = frozenset({"global-time-cut", "impression-time", "per-user-ratio"})
 """Rules in which an event without a side was met before or not clicked; elsewhere it competes for the place."""

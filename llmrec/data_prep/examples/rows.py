@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from llmrec.data import Dataset, Targets
 from llmrec.data.queries import pad_ragged
-from llmrec.data_prep.negatives import Pool, check_rule, ranges
+from llmrec.data_prep.examples.negatives import Pool, check_rule, ranges
 from llmrec.errors import ConfigError, DataError, UnknownNameError, did_you_mean
 
 Ties = Literal["strict", "order"]

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from llmrec.data import Dataset, Impressions, Interactions, Split, Targets
-from llmrec.data_prep.description import (
+from llmrec.data_prep.describe.description import (
     Bars,
     Curve,
     Cut,

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from llmrec.data import Dataset, Targets
 from llmrec.data.files import require_columns
-from llmrec.data_prep.example_rows import Rows, check_choice, check_positive, moments_of
-from llmrec.data_prep.example_table import Examples
-from llmrec.data_prep.example_text import Budget, Draft, Variables, cleaned, compose, history_texts, newest
-from llmrec.data_prep.negatives import check_rule, draw_negatives
+from llmrec.data_prep.examples.negatives import check_rule, draw_negatives
+from llmrec.data_prep.examples.rows import Rows, check_choice, check_positive, moments_of
+from llmrec.data_prep.examples.table import Examples
+from llmrec.data_prep.examples.wording import Budget, Draft, Variables, cleaned, compose, history_texts, newest
 from llmrec.errors import ConfigError, DataError
 from llmrec.prompts.template import Template, load_template
 

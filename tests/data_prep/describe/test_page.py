@@ -11,9 +11,9 @@ from rich.console import Console
 
 from llmrec.data import Dataset, Impressions, Interactions, Split, Targets, Vocabulary
 from llmrec.data_prep.describe import describe
-from llmrec.data_prep.describe_page import print_description, write_description
-from llmrec.data_prep.describe_plots import make_plots
-from llmrec.data_prep.description import Description
+from llmrec.data_prep.describe.description import Description
+from llmrec.data_prep.describe.page import print_description, write_description
+from llmrec.data_prep.describe.plots import make_plots
 from llmrec.testing import toy
 
 EVIL = "<script>alert('x')</script> [red]"

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter, PercentFormatter
 
-from llmrec.data_prep.description import Bars, Curve, Description, LongTail, Timeline, Values
+from llmrec.data_prep.describe.description import Bars, Curve, Description, LongTail, Timeline, Values
 from llmrec.eval.svg import COLOURS, GREY, draw_svg
 
 HEIGHT = 2.7  # inches of a plot

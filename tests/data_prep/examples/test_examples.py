@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from llmrec.data import Dataset, Impressions, Interactions, Queries, Targets, Vocabulary
 from llmrec.data_prep.examples import (
-    KINDS,
     ExamplesRecipe,
     cv_to_posting,
     describe_item,
@@ -20,6 +19,7 @@ from llmrec.data_prep.examples import (
     preference_pairs,
     yes_no_from_impressions,
 )
+from llmrec.data_prep.examples.recipe import KINDS
 from llmrec.data_prep.split import leave_last_out
 from llmrec.errors import ConfigError, DataError, UnknownNameError
 from llmrec.prompts.answers import parse_ranking

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmrec.data import Dataset, Interactions, Split
-from llmrec.data_prep.parts import (
+from llmrec.data_prep.split.parts import (
     Mask,
     Parts,
     Rule,
@@ -24,17 +24,7 @@ from llmrec.data_prep.parts import (
     cold_users,
     first_meetings,
 )
-from llmrec.data_prep.split_impressions import impression_time_cut
 from llmrec.errors import DataError
-
-__all__ = [
-    "cold_items",
-    "cold_users",
-    "global_time_cut",
-    "impression_time_cut",
-    "leave_last_out",
-    "per_user_ratio",
-]
 
 
 def leave_last_out(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from llmrec.data import Dataset, Impressions, Split, Targets
 from llmrec.data.queries import pad_ragged
-from llmrec.data_prep.parts import Mask, Rule, check_clock, check_fractions, check_history, cold_items, cold_users
+from llmrec.data_prep.split.parts import Mask, Rule, check_clock, check_fractions, check_history, cold_items, cold_users
 from llmrec.errors import ConfigError, DataError
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from llmrec.data import Dataset, Interactions, Split
-from llmrec.data_prep.split_impressions import lists_of_parts
+from llmrec.data_prep.split.impressions import lists_of_parts
 from llmrec.errors import DataError
 
 Moments = NDArray[np.int64]

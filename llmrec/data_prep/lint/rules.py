@@ -1,13 +1,11 @@
-"""Name what leaks in a split: events, ties, statistics, vocabularies and texts that training has from the future."""
+"""All rules of the lint, one after the other."""
 
 from __future__ import annotations
 
 from llmrec.data import Dataset, Split
-from llmrec.data_prep.lint_events import event_findings
-from llmrec.data_prep.lint_evidence import Finding, gather
-from llmrec.data_prep.lint_tables import table_findings
-
-__all__ = ["Finding", "lint_split"]
+from llmrec.data_prep.lint.events import event_findings
+from llmrec.data_prep.lint.evidence import Finding, gather
+from llmrec.data_prep.lint.tables import table_findings
 
 
 def lint_split(data: Dataset, split: Split, *, text_date: str | None = None) -> list[Finding]:

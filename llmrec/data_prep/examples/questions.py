@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmrec.data import Dataset, Targets
-from llmrec.data_prep.example_rows import (
+from llmrec.data_prep.examples.negatives import check_rule, draw_negatives
+from llmrec.data_prep.examples.rows import (
     Rows,
     check_choice,
     check_positive,
@@ -18,9 +19,8 @@ from llmrec.data_prep.example_rows import (
     rows_from_impressions,
     windows,
 )
-from llmrec.data_prep.example_table import Examples
-from llmrec.data_prep.example_text import Budget, Draft, Variables, cleaned, compose, history_texts, newest
-from llmrec.data_prep.negatives import check_rule, draw_negatives
+from llmrec.data_prep.examples.table import Examples
+from llmrec.data_prep.examples.wording import Budget, Draft, Variables, cleaned, compose, history_texts, newest
 from llmrec.errors import ConfigError, DataError
 from llmrec.prompts.template import Template, load_template
 

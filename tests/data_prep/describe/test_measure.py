@@ -10,7 +10,7 @@ from sklearn.metrics import auc
 
 from llmrec.data import Dataset, Impressions, Interactions, Queries, Split, Targets, Vocabulary
 from llmrec.data_prep.describe import describe
-from llmrec.data_prep.description import Bars, Description, LongTail, Part, Shown, Spread, TextColumn, Timeline
+from llmrec.data_prep.describe.description import Bars, Description, LongTail, Part, Shown, Spread, TextColumn, Timeline
 from llmrec.data_prep.movielens import load_movielens
 from llmrec.testing import toy
 
@@ -77,7 +77,7 @@ def test_shares_count_whole_items_rounded_up():
 
 def test_many_events_are_counted_in_steps(monkeypatch):
     whole = describe(toy())
-    monkeypatch.setattr("llmrec.data_prep.describe.STEP", 3)  # of at least seven events, as there are seven items
+    monkeypatch.setattr("llmrec.data_prep.describe.measure.STEP", 3)  # of at least seven events, as there are seven items
     assert describe(toy()) == whole
 
 

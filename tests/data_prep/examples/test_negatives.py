@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmrec.data import Dataset, Interactions, Vocabulary
-from llmrec.data_prep.negatives import Pool, draw_negatives
+from llmrec.data_prep.examples.negatives import Pool, draw_negatives
 from llmrec.errors import ConfigError, DataError, UnknownNameError
 from llmrec.testing import expect_error, toy
 

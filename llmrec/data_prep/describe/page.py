@@ -15,8 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from llmrec.data.files import atomic_file
-from llmrec.data_prep.describe_plots import make_plots
-from llmrec.data_prep.description import Cut, Description, LongTail, Part, Shown, Spread, TextColumn, TimeSpan, Values
+from llmrec.data_prep.describe.description import (
+    Cut,
+    Description,
+    LongTail,
+    Part,
+    Shown,
+    Spread,
+    TextColumn,
+    TimeSpan,
+    Values,
+)
+from llmrec.data_prep.describe.plots import make_plots
 
 DASH = "\N{EN DASH}"
 Row = tuple[str, ...]
@@ -62,7 +72,7 @@ def write_description(description: Description, path: Path | str) -> Path:
     """
     path = Path(path)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    source = resources.files("llmrec.data_prep").joinpath("describe.html").read_text("utf-8")
+    source = resources.files("llmrec.data_prep.describe").joinpath("description.html").read_text("utf-8")
     about = {"name": description.name, "source": description.source, "licence": description.licence}
     page = environment.from_string(source).render(
         name=description.name,

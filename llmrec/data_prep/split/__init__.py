@@ -1,0 +1,7 @@
+"""Cut a data set into training events and later targets: by each user's events, by one moment, by impressions."""
+
+from llmrec.data_prep.split.events import global_time_cut, leave_last_out, per_user_ratio
+from llmrec.data_prep.split.impressions import impression_time_cut
+from llmrec.data_prep.split.parts import cold_items, cold_users
+
+__all__ = ["cold_items", "cold_users", "global_time_cut", "impression_time_cut", "leave_last_out", "per_user_ratio"]
