@@ -13,7 +13,7 @@ from llmrec.cli import COMMANDS
 SUB = {
     "prepare": ["movielens", "mind", "amazon", "jobs", "table", "sequences"],
     "data": ["describe"],
-    "recall": ["fit", "recommend", "list"],
+    "recall": ["fit", "recommend", "shown", "list"],
 }
 HERE = Path(__file__).parent
 

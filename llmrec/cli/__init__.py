@@ -21,6 +21,7 @@ COMMANDS = {
     "prepare": "Turn a data set's files into a folder that every other command reads.",
     "data": "Describe a data set: counts, long tail, time span, text, cold shares.",
     "lint-split": "Name what leaks from test to training in a prepared folder.",
+    "examples": "Write examples to tune a language model on.",
     "recall": "Fit classic recall and write candidates.",
     "rank": "Rank candidates with a language model, in one resumable batch.",
     "evaluate": "Compare rankings: metrics, intervals, paired tests, report.html.",

@@ -43,15 +43,10 @@ def lint(
 
 def _table(findings: list[Finding]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("", "rule", "count", "what", "for example"):
-        table.add_column(name, overflow="fold", justify="right" if name == "count" else "left")
+    for name in ("", "rule", "what", "for example"):
+        table.add_column(name, overflow="fold", no_wrap=name in {"", "rule"})
     for finding in sorted(findings, key=lambda each: each.severity != "leak"):
         style = "red" if finding.severity == "leak" else "yellow"
-        table.add_row(
-            Text(finding.severity, style),
-            finding.rule,
-            f"{finding.count:,}",
-            Text(finding.message),
-            Text("\n".join(finding.examples)),
-        )
+        severity, examples = Text(finding.severity, style), Text("\n".join(finding.examples))
+        table.add_row(severity, finding.rule, Text(finding.message), examples)
     return table

@@ -60,6 +60,21 @@ def recommend(
     console.print(f"{len(queries):,} queries, {frame.height:,} candidates -> {out}")
 
 
+@app.command()
+def shown(
+    dataset: Annotated[Path, typer.Option(help="Data set folder from 'llmrec prepare mind'.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    part: Annotated[str, typer.Option(help="valid or test: whose impressions.")] = "test",
+) -> None:
+    """Write what each query's user was shown as candidates, in the order shown: query, user, rank, item, score."""
+    split = Split.load(dataset / "split")
+    targets = split.part(part)
+    frame = targets.candidates().to_frame(split.train, targets.queries)
+    with atomic_file(out) as temporary:
+        frame.write_parquet(temporary)
+    console.print(f"{len(targets):,} queries, {frame.height:,} candidates -> {out}")
+
+
 @app.command(name="list")
 def names() -> None:
     """List the recommenders with their parameters."""

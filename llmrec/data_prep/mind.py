@@ -160,7 +160,7 @@ def _interactions(parts: Sequence[Behaviors], users: Numbers, times: NDArray[np.
         user, item = _histories(part, users[start:end])
         if owners:
             known = pl.Series(np.concatenate(owners) * np.int64(n_items) + np.concatenate(items))
-            new = ~pl.Series(user * np.int64(n_items) + item).is_in(known).to_numpy()
+            new = ~pl.Series(user * np.int64(n_items) + item).is_in(known.implode()).to_numpy()
             user, item = user[new], item[new]
         row, clicked = _clicks(part, times[start:end])
         owners += [user, users[start + row]]
@@ -168,10 +168,10 @@ def _interactions(parts: Sequence[Behaviors], users: Numbers, times: NDArray[np.
         moments += [np.full(len(user), max(times[start:end].min() - 1, 0)), times[start + row]]
     if not owners:  # every row was left out
         return Interactions.sort([], [], [])
-    columns = [np.concatenate(column) for column in (owners, items, moments)]
-    if np.any(np.diff(columns[-1]) < 0):  # parts that overlap
-        return Interactions.sort(*columns)
-    return Interactions(*columns, np.ones(len(columns[-1]), np.float32))
+    user, item, moment = np.concatenate(owners), np.concatenate(items), np.concatenate(moments)
+    if (moment[1:] < moment[:-1]).any():  # parts that overlap
+        return Interactions.sort(user, item, moment)
+    return Interactions(user, item, moment, np.ones(len(moment), np.float32))
 
 
 def _histories(part: Behaviors, users: Numbers) -> tuple[Numbers, Numbers]:

@@ -96,9 +96,9 @@ def assert_three_parts(data: Dataset) -> None:
     assert events(data) == [
         *HISTORY,
         *CLICKS,
+        ("U3", "N2", dev),
         ("U2", "N4", dev),  # of the history in dev, what neither the history nor a click of train has
         ("U2", "N4", dev),
-        ("U3", "N2", dev),
         ("U2", "N10", at(15, 8)),
         ("U3", "N3", at(15, 9)),
         ("U1", "N2", test),
@@ -134,6 +134,13 @@ def test_parts_may_be_zips_and_their_folders_stand_in_for_them(tmp_path):
     assert load_mind(tmp_path).users.ids.to_list() == ["U1", "U2", "U3", "U9"]
 
 
+def test_parts_that_overlap_are_sorted(tmp_path):
+    put(tmp_path / "train", FILES)
+    put(tmp_path / "dev", {**FILES, "behaviors.tsv": b"1\tU3\t11/12/2019 12:00:00 PM\tN2 N4\tN3-1\n"})
+    dev = [("U3", "N2", at(12, 12) - 1), ("U3", "N4", at(12, 12) - 1), ("U3", "N3", at(12, 12))]
+    assert events(load_mind(tmp_path)) == [*HISTORY, *CLICKS[:2], *dev, CLICKS[2]]
+
+
 def test_two_parts_and_one_part_are_enough(tmp_path):
     put(tmp_path / "two" / "dev", parts()["dev"])
     put(tmp_path / "two" / "test", parts()["test"])
@@ -157,7 +164,7 @@ def test_without_a_clock_lines_give_the_order(tmp_path):
     data = load_mind(tmp_path, times="order")
     assert data.impressions.times.tolist() == [1, 2, 3, 4, 5, 6]
     assert events(data)[6:] == [
-        ("U2", "N4", 3), ("U2", "N4", 3), ("U3", "N2", 3), ("U3", "N3", 4), ("U2", "N10", 5), ("U1", "N2", 5),
+        ("U3", "N2", 3), ("U2", "N4", 3), ("U2", "N4", 3), ("U3", "N3", 4), ("U2", "N10", 5), ("U1", "N2", 5),
     ]  # fmt: skip
 
 

@@ -77,7 +77,9 @@ def test_shares_count_whole_items_rounded_up():
 
 def test_many_events_are_counted_in_steps(monkeypatch):
     whole = describe(toy())
-    monkeypatch.setattr("llmrec.data_prep.describe.measure.STEP", 3)  # of at least seven events, as there are seven items
+    monkeypatch.setattr(
+        "llmrec.data_prep.describe.measure.STEP", 3
+    )  # of at least seven events, as there are seven items
     assert describe(toy()) == whole
 
 
