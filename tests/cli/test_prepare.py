@@ -2,14 +2,17 @@
 
 import inspect
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
 from pydantic_core import PydanticUndefined
 
+from llmrec.config import load_config
 from llmrec.data import Dataset, Split
 from llmrec.data_prep import recipes
 from llmrec.data_prep.amazon import load_amazon
+from llmrec.data_prep.examples import ExamplesRecipe
 from llmrec.data_prep.jobs import load_jobs
 from llmrec.data_prep.mind import load_mind
 from llmrec.data_prep.movielens import load_movielens
@@ -230,3 +233,15 @@ def test_recipes_and_functions_have_the_same_defaults(recipe, load):
         shared += 1
         assert field.default == parameter.default, name
     assert shared
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("prepare-amazon", recipes.AmazonRecipe),
+        ("prepare-mind", recipes.MindRecipe),
+        ("examples-tallrec", ExamplesRecipe),
+    ],
+)
+def test_the_recipes_that_come_with_it_are_valid(name, kind):
+    load_config(kind, Path(__file__).parents[2] / "configs" / f"{name}.yaml")
