@@ -144,6 +144,8 @@ def require_columns(frame: pl.DataFrame, columns: Iterable[str], *, where: str) 
 
 def ragged_series(values: np.ndarray, offsets: np.ndarray) -> pl.Series:
     """Return m lists as a column: list i is ``values[offsets[i]:offsets[i + 1]]``; ``offsets`` has m + 1 rows."""
+    if len(offsets) == 1:  # polars has no first of nothing
+        return pl.Series([], dtype=pl.List(pl.Series(values).dtype))
     bounds = pl.DataFrame({"start": offsets[:-1], "length": np.diff(offsets)})
     everything = pl.lit(pl.Series([pl.Series(values)])).first()
     return bounds.select(everything.list.slice("start", "length")).to_series()

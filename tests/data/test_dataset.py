@@ -194,3 +194,8 @@ def test_queries_before_a_moment_hold_strictly_earlier_events(rows, asked):
     in_time = sorted(rows, key=lambda row: row[2])
     expected = [[item for user, item, time in in_time if user == who and time < moment][-3:] for who, moment in asked]
     assert found.lists() == expected
+
+
+def test_no_impression_at_all_goes_round(tmp_path):
+    none = dataclasses.replace(rich(), impressions=Impressions([], [], [0], [], []))
+    assert_equal(Dataset.load(none.save(tmp_path / "set")), none)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import ast
 import codecs
-import glob
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 
+from llmrec.data_prep.raw.at_once import Columns, read_at_once
 from llmrec.data_prep.raw.files import RawFile
 from llmrec.data_prep.raw.reading import Check, Reading
-from llmrec.data_prep.raw.rows import FAILED, Format, passes, read_chunks
+from llmrec.data_prep.raw.rows import Format, passes, read_chunks
 from llmrec.errors import DataError
-
-Columns = Mapping[str, "pl.DataType | type[pl.DataType]"]
 
 
 def read_json_lines(file: RawFile, columns: Columns, reading: Reading, *, checks: Sequence[Check] = ()) -> pl.DataFrame:
     """Return the named keys of each object in the types given; what an object lacks is null.
 
-    A whole file is parsed at once by all cores. Only where that fails, or a check does, is it read again in chunks to
-    find the lines. A text column takes any value: numbers as they are written, lists and objects as JSON.
+    A whole file is parsed at once by all cores (see ``at_once.py``). Only where that fails, or a check does, is it read
+    again in chunks to find the lines. A text column takes any value: numbers too, and lists and objects as a text that
+    need not be valid JSON.
 
     Args:
         file: where it is; gzip is read as it is.
@@ -33,7 +32,7 @@ def read_json_lines(file: RawFile, columns: Columns, reading: Reading, *, checks
     Raises:
         DataError: the file is empty or damaged, or a row is bad and may not be left out.
     """
-    table = _at_once(file, columns)
+    table = read_at_once(file, columns)
     if table is None or not passes(table, checks):
         form = json_format(columns, checks)
         table = pl.concat([form.empty, *read_chunks(file, form, reading)])
@@ -78,15 +77,6 @@ def require_rows(table: pl.DataFrame, file: RawFile, reading: Reading) -> None:
     """Raise a DataError where a file has no row at all."""
     if table.is_empty() and not reading.rejected:
         raise DataError(f"{file.name} is empty", expected="one object a line", cure="fetch the file again")
-
-
-def _at_once(file: RawFile, columns: Columns) -> pl.DataFrame | None:
-    if file.member is not None or glob.has_magic(str(file.path)):  # polars would look for files that match
-        return None
-    try:
-        return pl.scan_ndjson(file.path, schema=columns).collect()
-    except (*FAILED, OSError):
-        return None
 
 
 def _parse(content: bytes, columns: Columns) -> pl.DataFrame:

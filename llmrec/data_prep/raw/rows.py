@@ -162,8 +162,8 @@ def _last_line(file: RawFile) -> int:
     """Return the number of the line at which a damaged archive breaks."""
     line = 1
     with suppress(DataError), file.open() as (stream, _):
-        while block := stream.read(1 << 10):  # small, since what the last read unpacked before the break is lost
-            line += block.count(b"\n")
+        for _row in stream:
+            line += 1
     return line
 
 
