@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,7 @@ def run(
 ) -> None:
     """Read options and recipe, prepare, and say what came of it."""
     recipe = load_config(kind, config, [*as_overrides(options), *(override or ())])
+    logging.getLogger("llmrec.data_prep").setLevel(logging.INFO)  # what was merged or left out is for every user
     with progress("bytes read", short=True) as meter:
         prepared = prepare(recipe, progress=meter)
     console.print(_summary(prepared, recipe), markup=False)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from llmrec.data.events import frozen_array
 from llmrec.errors import DataError
 
+LARGEST = 8 << 30  # bytes of one padded array
+
 
 @dataclass(frozen=True, eq=False)
 class Queries:
@@ -73,6 +75,9 @@ def pad_ragged(
         values: (n,).
         n_rows: number of rows.
         last: keep only so many newest values of a row.
+
+    Raises:
+        DataError: the array would take more than ``LARGEST`` bytes.
     """
     order = np.argsort(rows, kind="stable")
     rows, values = np.asarray(rows)[order], values[order]
@@ -80,6 +85,12 @@ def pad_ragged(
     ends = np.cumsum(counts)
     from_end = ends[rows] - 1 - np.arange(len(rows)) if len(rows) else np.zeros(0, np.int64)
     width = int(counts.max(initial=0)) if last is None else min(last, int(counts.max(initial=0)))
+    if n_rows * width * 4 > LARGEST:
+        raise DataError(
+            f"{n_rows:,} rows as wide as the longest ({width:,}) take {n_rows * width * 4 / 2**30:,.0f} GiB",
+            expected=f"at most {LARGEST >> 30} GiB",
+            cure="keep fewer of the newest items: history=50, for example",
+        )
     keep = from_end < width
     padded = np.full((n_rows, width), -1, np.int32)
     padded[rows[keep], width - 1 - from_end[keep]] = values[keep]

@@ -160,7 +160,7 @@ def test_sequences_know_no_clock(llmrec, tmp_path):
     assert not (tmp_path / "cut").exists()
 
 
-def test_jobs(llmrec, tmp_path):
+def test_jobs(llmrec, tmp_path, caplog):
     (tmp_path / "cvs.csv").write_text('id,cv\n1,"Baker,\nten years"\n2,Driver\n3,driver \n')
     (tmp_path / "posts.jsonl").write_text('{"id": 7, "title": "Baker", "description": "Bread."}\n')
     (tmp_path / "fits.csv").write_text("cv,posting,label\n1,7,1\n3,7,0\n")
@@ -169,6 +169,7 @@ def test_jobs(llmrec, tmp_path):
     columns = ("--set", "columns={cv_id: id, cv_text: [cv], posting_id: id}")
     code, said, _ = llmrec("prepare", "jobs", *files, *columns, "--out", out)
     assert code == 0
+    assert "1 repeated CVs" in caplog.text
     assert "2 users, 1 items, 2 interactions" in said
     assert Dataset.load(out).user_table["text"].to_list() == ["Baker,\nten years", "Driver"]
     assert not (out / "split").exists()

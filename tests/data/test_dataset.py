@@ -196,6 +196,13 @@ def test_queries_before_a_moment_hold_strictly_earlier_events(rows, asked):
     assert found.lists() == expected
 
 
+def test_rows_too_wide_for_memory_are_refused_before_they_are_made():
+    rows, values = np.zeros(4096, np.int64), np.zeros(4096, np.int32)
+    words = ("1,048,576 rows as wide as the longest (4,096) take 16 GiB", "at most 8 GiB", "history=50")
+    expect_error(DataError, lambda: pad_ragged(rows, values, 2**20), *words)
+    assert pad_ragged(rows, values, 2**20, last=2).shape == (2**20, 2)
+
+
 def test_no_impression_at_all_goes_round(tmp_path):
     none = dataclasses.replace(rich(), impressions=Impressions([], [], [0], [], []))
     assert_equal(Dataset.load(none.save(tmp_path / "set")), none)

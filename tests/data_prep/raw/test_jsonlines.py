@@ -132,7 +132,11 @@ def test_a_text_column_takes_any_value(tmp_path):
 
 
 values = st.fixed_dictionaries(
-    {"user": st.text(min_size=1).filter(lambda text: max(text) > " "), "rating": st.floats(1, 5), "time": st.integers(0, 10**9)}
+    {
+        "user": st.text(min_size=1).filter(lambda text: max(text) > " "),
+        "rating": st.floats(1, 5),
+        "time": st.integers(0, 10**9),
+    }
 )
 
 
