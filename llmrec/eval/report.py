@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from llmrec.data import Candidates, Dataset, Targets
 from llmrec.data.files import atomic_file
 from llmrec.eval.evaluate import Evaluation
 from llmrec.eval.metrics import compute
+from llmrec.eval.page import render_page
 from llmrec.eval.plot import dot_plot
 from llmrec.protocols import Usage
 
@@ -196,9 +196,8 @@ def write_report(
         usage: what each method spent on a language model.
     """
     path = Path(path)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(resources.files("llmrec.eval").joinpath("report.html").read_text("utf-8"))
-    page = template.render(
+    page = render_page(
+        resources.files("llmrec.eval") / "report.html",
         title=title,
         notes=notes,
         evaluation=evaluation,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import jinja2
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +26,7 @@ from llmrec.data_prep.describe.description import (
     Values,
 )
 from llmrec.data_prep.describe.plots import make_plots
+from llmrec.eval.page import render_page
 
 DASH = "\N{EN DASH}"
 Row = tuple[str, ...]
@@ -71,11 +71,10 @@ def write_description(description: Description, path: Path | str) -> Path:
         path: the file, usually ``description.html``; it is written whole or not at all.
     """
     path = Path(path)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    source = resources.files("llmrec.data_prep.describe").joinpath("description.html").read_text("utf-8")
     about = {"name": description.name, "source": description.source, "licence": description.licence}
-    page = environment.from_string(source).render(
-        name=description.name,
+    page = render_page(
+        resources.files("llmrec.data_prep.describe") / "description.html",
+        title=description.name,
         tiles=_tiles(description),
         plots=make_plots(description),
         sections=list(_sections(description)),
