@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from llmrec.data import Dataset
 from llmrec.data_prep.amazon import load_amazon
@@ -77,6 +77,11 @@ class AmazonRecipe(PrepareRecipe):
     """What stays of several reviews of one item by one user."""
     catalogue: Literal["interacted", "all"] = "interacted"
     """``all``: items of the metadata without a review stay too."""
+
+    @field_validator("edition", mode="before")
+    @classmethod
+    def _year(cls, edition: object) -> object:
+        return str(edition) if isinstance(edition, int) else edition  # YAML reads 2018 as a number
 
     def load(self, reading: Reading) -> Dataset:
         """Read the raw files."""

@@ -67,6 +67,15 @@ def test_amazon(llmrec, tmp_path):
     assert len(Split.load(out / "split").train.interactions) == 10
 
 
+def test_an_edition_is_a_year_and_has_to_fit(llmrec, tmp_path):
+    run = ("prepare", "amazon", reviews(tmp_path), "--out", tmp_path / "toys", "--set")
+    code, _, error = llmrec(*run, "edition=2023")
+    assert code == 2
+    assert "has the keys asin, overall, reviewerID, unixReviewTime" in error
+    assert "read it as edition" in error
+    assert llmrec(*run, "edition=2018")[0] == 0
+
+
 def test_bad_rows_are_left_out_up_to_a_number_and_written_down(llmrec, tmp_path):
     path = reviews(tmp_path)
     lines = path.read_text().splitlines()
