@@ -157,8 +157,15 @@ def test_recbole_games_holds_what_its_source_says(data_folder):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("part", ["ml-1m/ml-1m.random", "Games/Games.random"])
-def test_candidate_lists_hold_a_hundred_items_for_two_hundred_users(data_folder, part):
-    data = load_sequences(data_folder / "llmrank" / part, header=False)
+@pytest.mark.parametrize("part", ["ml-1m", "Games"])
+@pytest.mark.parametrize(
+    ("retriever", "length"),
+    [
+        *((name, 100) for name in ("random", "pop", "bpr", "gru4rec", "sasrec", "bm25", "bert")),
+        ("rabmbepobpgrsa_3", 21),
+    ],
+)
+def test_candidate_lists_are_of_two_hundred_users(data_folder, part, retriever, length):
+    data = load_sequences(data_folder / "llmrank" / part / f"{part}.{retriever}", header=False)
     assert len(data.users) == 200
-    assert {len(row) for row in histories(data).values()} == {100}
+    assert {len(row) for row in histories(data).values()} == {length}

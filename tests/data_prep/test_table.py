@@ -229,6 +229,23 @@ def test_events_agree_with_a_sort_of_python(tmp_path_factory, rows):
     assert events(load_table(table, time="time")) == expected
 
 
+def test_items_may_be_an_object_of_lists(tmp_path):
+    (tmp_path / "events.csv").write_text("user,item\nann,8\nbob,9\n")
+    (tmp_path / "tokens.json").write_text('{"9": ["<a_1>", "<b_2>"], "8": ["<a_1>"]}')
+    data = load_table(tmp_path / "events.csv", tmp_path / "tokens.json", item_id="id", title=None)
+    assert data.items.ids.to_list() == [9, 8]
+    assert data.item_table["values"].to_list() == [["<a_1>", "<b_2>"], ["<a_1>"]]
+
+
+@pytest.mark.data
+def test_semantic_ids_are_three_tokens_an_item(data_folder):
+    folder = data_folder / "amazon-industrial"
+    table = folder / "test" / "Industrial_and_Scientific_5_2016-10-2018-11.csv"
+    tokens = folder / "index" / "Industrial_and_Scientific.index.json"
+    data = load_table(table, tokens, user="user_id", item="item_id", item_id="id", title=None)
+    assert data.item_table["values"].list.len().to_list() == [3] * 3686
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(("part", "n"), [("test", 4533), ("valid", 4532)])
 def test_amazon_industrial_holds_what_its_source_says(data_folder, part, n):

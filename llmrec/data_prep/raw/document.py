@@ -1,4 +1,4 @@
-"""JSON files that are one document: an array of objects, or an object of objects keyed by id."""
+"""JSON files that are one document: an array of objects, or an object of objects (or of lists) keyed by id."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from llmrec.data_prep.raw.rows import Record
 from llmrec.errors import DataError
 
 ID = "id"  # the column that the keys of an object of objects become
+VALUES = "values"  # the column of the lists where an object is one of lists
 _BLANK = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
 
 def is_document(file: RawFile) -> bool:
-    """Return whether a JSON file is one array or one object of objects, rather than one object a line."""
+    """Return whether a JSON file is one array or one object of objects or lists, rather than one object a line."""
     with file.open() as (stream, _):
         first = next((line for line in stream if line.strip()), b"").removeprefix(codecs.BOM_UTF8).strip()
         second = next((line for line in stream if line.strip()), b"").strip()
@@ -27,13 +28,14 @@ def is_document(file: RawFile) -> bool:
         value = json.loads(first)
     except (ValueError, RecursionError):
         return not second.startswith(b"{")  # a broken line among whole ones, or an object over many lines
-    return not second and bool(value) and all(isinstance(each, dict) for each in value.values())
+    kinds = {type(each) for each in value.values()}
+    return not second and kinds in ({dict}, {list})
 
 
 def read_document(file: RawFile) -> list[Record]:
     """Return the objects of a document, each on one line of JSON, with the numbers of the lines where they begin.
 
-    Of an object of objects, each key becomes ``id``.
+    Of an object of objects, each key becomes ``id``; of an object of lists also each list ``values``.
 
     Raises:
         DataError: the file is damaged, or no whole JSON.
@@ -64,6 +66,8 @@ def _records(text: str) -> Iterator[Record]:
             key, place = _DECODER.raw_decode(text, place)
             place = _skip(text, _expect(text, _skip(text, place), ":"))
         value, place = _DECODER.raw_decode(text, place)
+        if keyed and isinstance(value, list):
+            value = {VALUES: value}
         if keyed and isinstance(value, dict):
             value = {**value, ID: key}
         yield Record(line, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())

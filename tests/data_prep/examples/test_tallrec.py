@@ -184,3 +184,14 @@ def test_all_rows_of_the_paper_are_rebuilt(data_folder):
     assert len(rows) == len(expected) == 8000
     assert [number for number in range(8000) if rows[number] != expected[number]] == []
     assert made.balance == {"yes": 4457, "no": 3543}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("part", "rows"), [("train.rebuilt", 8_000), ("valid", 1_000), ("test", 1_000)])
+def test_tallrecs_own_files_read_as_they_are(data_folder, part, rows):
+    path = data_folder / "tallrec-movie" / f"{part}.json"
+    found = Examples.load(path)
+    assert len(found) == rows
+    assert found.to_tallrec() == [
+        {**row, "output": row["output"].strip()} for row in json.loads(path.read_text(encoding="utf-8"))
+    ]
