@@ -80,6 +80,17 @@ class Dataset:
         counts = np.bincount(self.interactions.users, minlength=len(self.users))
         return order, np.concatenate([[0], np.cumsum(counts)])
 
+    @cached_property
+    def _by_moment(self) -> tuple[NDArray[np.int64], np.int64, np.int64]:
+        """One sorted key for user and time of each event, so that a binary search serves all queries at once.
+
+        The key is user * span + time - first; first is the time of the earliest event.
+        """
+        order, _ = self._by_user
+        times = self.interactions.times
+        first, span = times[0], times[-1] - times[0] + 2
+        return self.interactions.users[order] * span + (times[order] - first), first, span
+
     def queries(self, users: ArrayLike, *, history: int | None = 50, before: ArrayLike | None = None) -> Queries:
         """Return a query for each user number (q,) with the newest ``history`` items; -1 gets an empty history.
 
@@ -90,21 +101,17 @@ class Dataset:
         """
         asked = np.asarray(users, np.int32)
         order, starts = self._by_user
-        items = self.interactions.items[order]
         ends = np.where(asked >= 0, starts[asked + 1], 0)
         if before is not None and len(order):
-            times = self.interactions.times
-            # One sorted key for user and time, so that a single binary search serves all queries.
-            span = times[-1] - times[0] + 2
-            keys = self.interactions.users[order] * span + (times[order] - times[0])
-            wanted = np.clip(np.asarray(before, np.int64) - times[0], 0, span - 1)
+            keys, first, span = self._by_moment
+            wanted = np.clip(np.asarray(before, np.int64) - first, 0, span - 1)
             ends = np.where(asked >= 0, np.searchsorted(keys, asked * span + wanted), 0)
         lengths = np.where(asked >= 0, ends - starts[asked], 0)
         if history is not None:
             lengths = np.minimum(lengths, history)
         rows = np.repeat(np.arange(len(asked)), lengths)
         within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        flat = items[np.repeat(ends - lengths, lengths) + within]
+        flat = self.interactions.items[order[np.repeat(ends - lengths, lengths) + within]]
         return Queries(asked, pad_ragged(rows, flat, len(asked)))
 
     def titles(self) -> list[str]:

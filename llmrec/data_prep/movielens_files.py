@@ -8,9 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from llmrec.data_prep.raw.delimited import CSV, Columns, Layout, read_table
+from llmrec.data_prep.raw.delimited import CSV, Layout, read_table
 from llmrec.data_prep.raw.files import RawFile, base, find, look_for
 from llmrec.data_prep.raw.reading import Check, Reading, between, not_blank, present, unix_seconds
+from llmrec.data_prep.raw.rows import Columns
 from llmrec.data_prep.raw.second_look import read_distinct
 
 SETS = (

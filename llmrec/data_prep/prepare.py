@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from llmrec.data_prep.split import global_time_cut, impression_time_cut, leave_l
 Rule = Literal["leave-last-out", "per-user-ratio", "global-time-cut", "impression-time", "none"]
 
 
-class PrepareRecipe(Config):
+class PrepareRecipe(Config, ABC):
     """What every data set is asked: where to write it, which rows may be bad, how it is cut."""
 
     out: Path
@@ -39,9 +40,9 @@ class PrepareRecipe(Config):
     history: int | None = Field(default=None, ge=1)
     """At most so many newest items in a query; all by default (impression-time: 50)."""
 
+    @abstractmethod
     def load(self, reading: Reading) -> Dataset:
         """Read the raw files."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,16 @@ def cut(data: Dataset, recipe: PrepareRecipe) -> Split | None:
     if recipe.split == "per-user-ratio":
         return per_user_ratio(
             data,
-            train=recipe.train or 0.8,
+            train=0.8 if recipe.train is None else recipe.train,
             valid=recipe.valid,
             short_users=recipe.short_users,
             ties=recipe.ties,
             history=history,
         )
     if recipe.split == "global-time-cut":
-        return global_time_cut(data, train=recipe.train or 0.7, valid=recipe.valid, history=history)
+        return global_time_cut(
+            data, train=0.7 if recipe.train is None else recipe.train, valid=recipe.valid, history=history
+        )
     if recipe.split == "impression-time":
         return impression_time_cut(data, valid=recipe.valid, test=recipe.test, history=history or 50)
     return None

@@ -65,6 +65,10 @@ def test_amazon(llmrec, tmp_path):
     assert "5 users, 5 items" in said
     assert Split.load(out / "split").rule["name"] == "global-time-cut"
     assert len(Split.load(out / "split").train.interactions) == 10
+    run = ("prepare", "amazon", path, "--out", tmp_path / "x", "--split", "per-user-ratio", "--set", "train=0")
+    code, _, error = llmrec(*run)
+    assert code == 2
+    assert "train = 0" in error  # nothing to train on is asked for, which is no default
 
 
 def test_an_edition_is_a_year_and_has_to_fit(llmrec, tmp_path):

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from llmrec.data import Candidates, Dataset, Interactions, Queries, Split, Targets, Vocabulary
-from llmrec.data_prep.prepare import PrepareRecipe, save_prepared
+from llmrec.data_prep.prepare import save_prepared
+from llmrec.data_prep.recipes import MovieLensRecipe
 
 N_USERS, N_ITEMS, N_CANDIDATES = 30, 40, 6
 
@@ -45,7 +46,7 @@ def prepared(tmp_path_factory, films, targets, candidates):
     """A folder with ``films`` (prepared) and ``candidates.parquet``; valid asks the first ten users only."""
     folder = tmp_path_factory.mktemp("prepared")
     split = Split(films, targets.select(slice(0, 10)), targets, {"name": "by hand"})
-    save_prepared(films, split, PrepareRecipe(out=folder / "films"))
+    save_prepared(films, split, MovieLensRecipe(out=folder / "films"))
     candidates.to_frame(films, targets.queries).write_parquet(folder / "candidates.parquet")
     return folder
 

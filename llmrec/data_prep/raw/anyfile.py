@@ -9,13 +9,13 @@ from pathlib import Path
 import polars as pl
 
 from llmrec.data.files import require_columns
-from llmrec.data_prep.raw.delimited import CSV, TSV, Columns, Layout, read_header, read_table
+from llmrec.data_prep.raw.delimited import CSV, TSV, Layout, read_header, read_table
 from llmrec.data_prep.raw.document import is_document, read_document
 from llmrec.data_prep.raw.files import RawFile, single
 from llmrec.data_prep.raw.jsonlines import json_format, read_json_lines, require_rows
 from llmrec.data_prep.raw.parquet import read_parquet
 from llmrec.data_prep.raw.reading import Check, Reading
-from llmrec.data_prep.raw.rows import FAILED, Format, Record, read_chunks, read_records
+from llmrec.data_prep.raw.rows import FAILED, Columns, Format, Record, read_chunks, read_records
 from llmrec.errors import DataError
 
 LAYOUTS: Mapping[str, Layout] = {

@@ -9,15 +9,13 @@ bracket, NaN and numbers beyond a float in keys that nobody asked for.
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
 
 import duckdb
 import polars as pl
 
 from llmrec.data_prep.raw.files import GZIP, RawFile, magic
-from llmrec.data_prep.raw.rows import FAILED
+from llmrec.data_prep.raw.rows import FAILED, Columns
 
-Columns = Mapping[str, "pl.DataType | type[pl.DataType]"]
 QUERY = "FROM read_json($path, format = 'newline_delimited', columns = $columns)"
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "temp_directory": "",  # nothing is written beside the user's files
@@ -36,7 +34,7 @@ class _Stream:
 
 
 def read_at_once(file: RawFile, columns: Columns) -> pl.DataFrame | None:
-    """Return the named keys of each object in the types given, or None where a row is bad or the file another's matter.
+    """Return the named keys of each object in the types given, or None where a row or the file is bad.
 
     Args:
         file: JSON lines, plain or gzipped.

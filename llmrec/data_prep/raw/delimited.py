@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,10 +14,9 @@ from pydantic import Field
 from llmrec.config import Config
 from llmrec.data_prep.raw.files import RawFile
 from llmrec.data_prep.raw.reading import Check, Reading
-from llmrec.data_prep.raw.rows import Format, Parse, read_chunks
+from llmrec.data_prep.raw.rows import Columns, Format, Parse, read_chunks
 from llmrec.errors import DataError
 
-Columns = Mapping[str, "pl.DataType | type[pl.DataType]"]
 UNIT = b"\x1f"  # stands in for a separator of several characters
 _CONTROL = re.compile("[\x80-\x9f]")  # no latin-1 text holds these; other encodings read as latin-1 do
 

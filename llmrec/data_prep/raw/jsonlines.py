@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 
-from llmrec.data_prep.raw.at_once import Columns, read_at_once
+from llmrec.data_prep.raw.at_once import read_at_once
 from llmrec.data_prep.raw.files import RawFile
 from llmrec.data_prep.raw.reading import Check, Reading
-from llmrec.data_prep.raw.rows import Format, passes, read_chunks
+from llmrec.data_prep.raw.rows import Columns, Format, passes, read_chunks
 from llmrec.errors import DataError
 
 

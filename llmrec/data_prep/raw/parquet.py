@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from llmrec.data.files import require_columns
-from llmrec.data_prep.raw.delimited import Columns
 from llmrec.data_prep.raw.files import RawFile
 from llmrec.data_prep.raw.reading import Check, Reading, Refusal
+from llmrec.data_prep.raw.rows import Columns
 from llmrec.errors import DataError
 
 

@@ -5,7 +5,7 @@ The fast parser is the only judge: no second parser decides what a good row is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,6 +18,8 @@ from llmrec.errors import DataError
 BLOCK = 1024  # rows that are sifted before the limit of bad rows is looked at again
 LONGEST = 64 << 20  # bytes of one row; a quote that never closes would swallow the file
 
+Columns = Mapping[str, "pl.DataType | type[pl.DataType]"]
+"""Names of columns and the types that they are read in."""
 Parse = Callable[[bytes], pl.DataFrame]
 FAILED = (pl.exceptions.PolarsError, UnicodeError, ValueError)
 """What a parser raises where bytes do not fit its format."""

@@ -23,7 +23,9 @@ from llmrec.data_prep.split import leave_last_out
 from llmrec.errors import ConfigError, DataError, UnknownNameError
 from llmrec.testing import expect_error, toy
 
-COUNT = lambda texts: [len(text) for text in texts]  # noqa: E731
+
+def count(texts):
+    return [len(text) for text in texts]
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -33,7 +35,7 @@ def test_a_recipe_does_what_its_function_does(kind):
     user_table = pl.DataFrame({"text": [f"CV {user}" for user in range(5)]})
     data = replace(news(), interactions=values, item_table=described().item_table, user_table=user_table)
     options = {"window": 1} if kind == "yes-no-ratings" else {}
-    made = make_examples(data, ExamplesRecipe(kind=kind, last=2, max_tokens=2000, **options), COUNT)
+    made = make_examples(data, ExamplesRecipe(kind=kind, last=2, max_tokens=2000, **options), count)
     assert made.frame.equals(KINDS[kind](data, last=2, **options).frame)
     for prompt in made.frame["prompt"]:
         assert not prompt.endswith(" ")
