@@ -5,7 +5,7 @@ Protocols, not base classes: anything with the right methods fits. ``llmrec.test
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self, runtime_checkable
@@ -13,7 +13,7 @@ from typing import Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from llmrec.data import Candidates, Dataset, Queries
+from llmrec.data import Candidates, Dataset, Queries, Targets
 
 FloatArray = NDArray[np.float32]
 
@@ -104,6 +104,25 @@ class Usage:
         return (self.prompt_tokens * input_price + self.output_tokens * output_price) / 1e6
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How a fit is watched; models that are not learned in epochs ignore it.
+
+    Attributes:
+        valid: what early stopping measures itself on; None trains for all epochs.
+        checkpoint: a folder in which the state after each epoch is kept, so that a killed fit goes on from there; None
+            keeps nothing.
+        report: called with steps done, steps in all and a line of text.
+    """
+
+    valid: Targets | None = None
+    checkpoint: Path | None = None
+    report: Callable[[int, int, str], None] | None = None
+
+
+UNWATCHED = Watch()
+
+
 @runtime_checkable
 class Recommender(Protocol):
     """Proposes items from histories, also for users nobody has seen."""
@@ -117,7 +136,7 @@ class Recommender(Protocol):
 class Trainable(Protocol):
     """Learns from a data set."""
 
-    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+    def fit(self, data: Dataset, *, seed: int = 0, watch: Watch = UNWATCHED) -> Self:
         """Learn and return itself; the same seed on the same machine gives the same numbers."""
         ...
 
@@ -133,6 +152,25 @@ class Storable(Protocol):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read a folder that ``save`` wrote."""
+        ...
+
+
+@runtime_checkable
+class VectorModel(Protocol):
+    """A recommender whose score is the largest inner product of a query's vectors with the item's vector."""
+
+    @property
+    def item_vectors(self) -> FloatArray:
+        """Return (n_items, d); only rows of ``servable`` items mean anything."""
+        ...
+
+    @property
+    def servable(self) -> NDArray[np.bool_]:
+        """Return which items have a vector that was learned, (n_items,)."""
+        ...
+
+    def query_vectors(self, queries: Queries) -> FloatArray:
+        """Return (q, m, d): m vectors for each query, NaN where it has fewer or its history says nothing."""
         ...
 
 

@@ -22,13 +22,17 @@ class Row:
         target: ``module:attribute``.
         summary: one line for listings.
         paper: where the method comes from, or empty.
+        needs: what the data set must have beyond who had what when: ``ratings``, ``times``, ``text``, ….
         unseen_users: whether it serves users from their history alone.
+        cold_items: whether it proposes items that nobody has touched yet.
     """
 
     target: str
     summary: str
     paper: str = ""
+    needs: tuple[str, ...] = ()
     unseen_users: bool = True
+    cold_items: bool = False
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Dataset:
                 )
 
     @cached_property
-    def _by_user(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def by_user(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Event numbers grouped by user in time order, and where each user's group starts (n_users + 1)."""
         order = np.argsort(self.interactions.users, kind="stable")
         counts = np.bincount(self.interactions.users, minlength=len(self.users))
@@ -86,7 +86,7 @@ class Dataset:
 
         The key is user * span + time - first; first is the time of the earliest event.
         """
-        order, _ = self._by_user
+        order, _ = self.by_user
         times = self.interactions.times
         first, span = times[0], times[-1] - times[0] + 2
         return self.interactions.users[order] * span + (times[order] - first), first, span
@@ -94,13 +94,15 @@ class Dataset:
     def queries(self, users: ArrayLike, *, history: int | None = 50, before: ArrayLike | None = None) -> Queries:
         """Return a query for each user number (q,) with the newest ``history`` items; -1 gets an empty history.
 
+        The history's values come along where they differ, its times where they are Unix seconds.
+
         Args:
             users: user numbers.
             history: at most so many items; None for all.
             before: (q,) Unix seconds; only events earlier than these count. None counts all.
         """
         asked = np.asarray(users, np.int32)
-        order, starts = self._by_user
+        order, starts = self.by_user
         ends = np.where(asked >= 0, starts[asked + 1], 0)
         if before is not None and len(order):
             keys, first, span = self._by_moment
@@ -111,8 +113,8 @@ class Dataset:
             lengths = np.minimum(lengths, history)
         rows = np.repeat(np.arange(len(asked)), lengths)
         within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        flat = self.interactions.items[order[np.repeat(ends - lengths, lengths) + within]]
-        return Queries(asked, pad_ragged(rows, flat, len(asked)))
+        events = order[np.repeat(ends - lengths, lengths) + within]
+        return ask(asked, rows, self.interactions, events, rated=self.interactions.rated, clock=self.clock)
 
     def titles(self) -> list[str]:
         """Return the title of each item, in number order.
@@ -210,6 +212,33 @@ class Dataset:
             "interactions": len(self.interactions),
             "impressions": 0 if self.impressions is None else len(self.impressions),
         }
+
+
+def ask(
+    users: NDArray[np.int32],
+    rows: NDArray[np.integer],
+    interactions: Interactions,
+    events: NDArray[np.integer],
+    *,
+    rated: bool,
+    clock: bool,
+    last: int | None = None,
+) -> Queries:
+    """Return q queries from events in time order.
+
+    Args:
+        users: (q,) user numbers.
+        rows: (n,) which query each event belongs to.
+        interactions: where the events are.
+        events: (n,) rows of ``interactions``.
+        rated: take the values along.
+        clock: take the times along.
+        last: keep only so many newest events of a query.
+    """
+    history = pad_ragged(rows, interactions.items[events], len(users), last=last)
+    values = pad_ragged(rows, interactions.values[events], len(users), last=last, fill=0) if rated else None
+    times = pad_ragged(rows, interactions.times[events], len(users), last=last, fill=0) if clock else None
+    return Queries(users, history, values, times)
 
 
 def _impressions_frame(impressions: Impressions) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,6 +62,11 @@ class Interactions:
         order = np.argsort(times, kind="stable")
         weights = np.ones(len(times), np.float32) if values is None else np.asarray(values, np.float32)
         return cls(np.asarray(users, np.int32)[order], np.asarray(items, np.int32)[order], times[order], weights[order])
+
+    @cached_property
+    def rated(self) -> bool:
+        """Whether the values differ, as ratings do; where all are equal they say nothing."""
+        return bool(len(self) and (self.values != self.values[0]).any())
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.integer]) -> Interactions:
         """Return the events of a boolean mask (n,) or of ascending row numbers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from llmrec.data.events import frozen_array
 from llmrec.errors import DataError
 
 LARGEST = 8 << 30  # bytes of one padded array
+N = TypeVar("N", bound=np.number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,10 +23,14 @@ class Queries:
     Attributes:
         users: int32 (q,), user numbers; -1 is a user nobody has seen.
         history: int32 (q, h), item numbers from oldest to newest, left-padded with -1.
+        values: float32 (q, h), ratings of the history's items, 0 in the padding; None where they are not known.
+        times: int64 (q, h), Unix seconds of the history's events, 0 in the padding; None where they are not known.
     """
 
     users: NDArray[np.int32]
     history: NDArray[np.int32]
+    values: NDArray[np.float32] | None = None
+    times: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "users", frozen_array(self.users, np.int32))
@@ -35,6 +41,17 @@ class Queries:
                 expected="one row of history for each user",
                 cure="pass history as (q, h), left-padded with -1",
             )
+        for name, dtype in (("values", np.float32), ("times", np.int64)):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            object.__setattr__(self, name, frozen_array(given, dtype))
+            if np.shape(given) != self.history.shape:
+                raise DataError(
+                    f"{name} of shape {np.shape(given)} for a history of shape {self.history.shape}",
+                    expected="one for each place of the history",
+                    cure=f"pass {name} as (q, h), or None where they are not known",
+                )
 
     @classmethod
     def from_histories(cls, histories: Sequence[Sequence[int]], users: Sequence[int] | None = None) -> Queries:
@@ -47,15 +64,16 @@ class Queries:
 
     def last(self, history: int) -> Queries:
         """Return the queries with at most the ``history`` newest items each."""
-        return (
-            self
-            if self.history.shape[1] <= history
-            else Queries(self.users, self.history[:, self.history.shape[1] - history :])
-        )
+        first = self.history.shape[1] - history
+        return self if first <= 0 else self._map(self.users, (slice(None), slice(first, None)))
 
     def select(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Queries:
         """Return the queries of some rows."""
-        return Queries(self.users[rows], self.history[rows])
+        return self._map(self.users[rows], rows)
+
+    def _map(self, users: NDArray[np.int32], places: Any) -> Queries:  # noqa: ANN401 - whatever NumPy indexes with
+        values, times = (None if each is None else each[places] for each in (self.values, self.times))
+        return Queries(users, self.history[places], values, times)
 
     def lists(self) -> list[list[int]]:
         """Return each history as a plain list without its padding."""
@@ -66,15 +84,16 @@ class Queries:
 
 
 def pad_ragged(
-    rows: NDArray[np.integer], values: NDArray[np.int32], n_rows: int, *, last: int | None = None
-) -> NDArray[np.int32]:
-    """Return (n_rows, width) int32 with the values of each row in input order, left-padded with -1.
+    rows: NDArray[np.integer], values: NDArray[N], n_rows: int, *, last: int | None = None, fill: int = -1
+) -> NDArray[N]:
+    """Return (n_rows, width) with the values of each row in input order, left-padded with ``fill``.
 
     Args:
         rows: (n,) row number of each value, in any order.
-        values: (n,).
+        values: (n,), of any type of numbers.
         n_rows: number of rows.
         last: keep only so many newest values of a row.
+        fill: what stands in the padding.
 
     Raises:
         DataError: the array would take more than ``LARGEST`` bytes.
@@ -85,13 +104,14 @@ def pad_ragged(
     ends = np.cumsum(counts)
     from_end = ends[rows] - 1 - np.arange(len(rows)) if len(rows) else np.zeros(0, np.int64)
     width = int(counts.max(initial=0)) if last is None else min(last, int(counts.max(initial=0)))
-    if n_rows * width * 4 > LARGEST:
+    size = n_rows * width * values.dtype.itemsize
+    if size > LARGEST:
         raise DataError(
-            f"{n_rows:,} rows as wide as the longest ({width:,}) take {n_rows * width * 4 / 2**30:,.0f} GiB",
+            f"{n_rows:,} rows as wide as the longest ({width:,}) take {size / 2**30:,.0f} GiB",
             expected=f"at most {LARGEST >> 30} GiB",
             cure="keep fewer of the newest items: history=50, for example",
         )
     keep = from_end < width
-    padded = np.full((n_rows, width), -1, np.int32)
+    padded = np.full((n_rows, width), fill, values.dtype)
     padded[rows[keep], width - 1 - from_end[keep]] = values[keep]
     return padded

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -161,22 +162,26 @@ class Split:
 def _targets_frame(targets: Targets) -> pl.DataFrame:
     queries = targets.queries
     columns = {"user": queries.users, "history": _lists(queries.history), "relevant": _lists(targets.relevant)}
+    for name, padded in (("values", queries.values), ("times", queries.times)):
+        if padded is not None:
+            columns[name] = _lists(padded, queries.history >= 0)
     return pl.DataFrame(columns if targets.shown is None else {**columns, "shown": _lists(targets.shown)})
 
 
-def _lists(padded: NDArray[np.int32]) -> pl.Series:
-    """Return the rows of a padded array as lists without the padding."""
-    real = padded >= 0
+def _lists(padded: NDArray[Any], real: NDArray[np.bool_] | None = None) -> pl.Series:
+    """Return the rows of a padded array as lists without the padding: the places that are ``real``."""
+    real = padded >= 0 if real is None else real
     return ragged_series(padded[real], np.concatenate([[0], np.cumsum(real.sum(axis=1))]))
 
 
 def _read_targets(path: Path) -> Targets:
     frame = read_parquet(path, ["user", "history", "relevant"])
-    queries = Queries(frame["user"].to_numpy(), _padded(frame["history"]))
+    values, times = (_padded(frame[name], fill=0) if name in frame.columns else None for name in ("values", "times"))
+    queries = Queries(frame["user"].to_numpy(), _padded(frame["history"]), values, times)
     shown = _padded(frame["shown"].list.reverse())[:, ::-1] if "shown" in frame.columns else None
     return Targets(queries, _padded(frame["relevant"]), shown)
 
 
-def _padded(lists: pl.Series) -> NDArray[np.int32]:
+def _padded(lists: pl.Series, fill: int = -1) -> NDArray[Any]:
     rows = np.repeat(np.arange(len(lists)), lists.list.len().to_numpy())
-    return pad_ragged(rows, lists.explode(empty_as_null=False).to_numpy(), len(lists))
+    return pad_ragged(rows, lists.explode(empty_as_null=False).to_numpy(), len(lists), fill=fill)

@@ -11,12 +11,13 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from llmrec.classic.recall.history import BLOCK_FLOATS, HistoryRecommender
+from llmrec.classic.recall.history import BLOCK_FLOATS, HistoryRecommender, history_matrix, seen_matrix
 from llmrec.classic.recall.store import Arrays
 from llmrec.config import Config
+from llmrec.data import Dataset, Queries
 from llmrec.data.queries import pad_ragged
 from llmrec.errors import ModelError
-from llmrec.protocols import FloatArray
+from llmrec.protocols import FloatArray, Watch
 
 
 class ALSConfig(Config):
@@ -44,7 +45,8 @@ class ALS(HistoryRecommender[ALSConfig]):
     name: ClassVar[str] = "als"
     config_class: ClassVar[type[Config]] = ALSConfig
 
-    def _learn(self, seen: csr_matrix, seed: int) -> Arrays:
+    def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:  # noqa: ARG002 - few sweeps
+        seen = seen_matrix(data)
         # implicit runs its own threads, and warns (rightly: it is ten times slower) where BLAS has some as well.
         with threadpool_limits(1, "blas"):
             model = AlternatingLeastSquares(**self.config.model_dump(), random_state=seed)
@@ -86,8 +88,8 @@ class ALS(HistoryRecommender[ALSConfig]):
         left = self._gram + (self.config.alpha - 1) * (seen.transpose(0, 2, 1) @ seen)
         return np.linalg.solve(left, self.config.alpha * seen.sum(axis=1)[:, :, None])[:, :, 0]
 
-    def _score(self, histories: csr_matrix) -> FloatArray:
-        return self.user_factors(histories) @ self.item_factors.T
+    def _score(self, queries: Queries) -> FloatArray:
+        return self.user_factors(history_matrix(queries, self.catalogue.n_items)) @ self.item_factors.T
 
 
 class EASEConfig(Config):
@@ -110,7 +112,8 @@ class EASE(HistoryRecommender[EASEConfig]):
     name: ClassVar[str] = "ease"
     config_class: ClassVar[type[Config]] = EASEConfig
 
-    def _learn(self, seen: csr_matrix, seed: int) -> Arrays:  # noqa: ARG002 - nothing is random here
+    def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:  # noqa: ARG002 - solved in closed form
+        seen = seen_matrix(data)
         items = np.unique(seen.indices).astype(np.int32)
         if len(items) > self.config.max_items:
             raise ModelError(
@@ -129,7 +132,8 @@ class EASE(HistoryRecommender[EASEConfig]):
         if self.weights.shape != (len(self.items), len(self.items)) or self.items.max(initial=0) >= n_items:
             raise ValueError(f"weights of shape {self.weights.shape} for {len(self.items)} items")
 
-    def _score(self, histories: csr_matrix) -> FloatArray:
+    def _score(self, queries: Queries) -> FloatArray:
+        histories = history_matrix(queries, self.catalogue.n_items)
         scores = np.zeros(histories.shape, np.float32)
         scores[:, self.items] = histories[:, self.items] @ self.weights
         return scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -24,6 +25,7 @@ from llmrec.data import Candidates, Dataset, Queries
 from llmrec.data.candidates import check_k
 from llmrec.data.files import atomic_folder
 from llmrec.errors import ConfigError, DataError, ModelError
+from llmrec.protocols import UNWATCHED, Watch
 from llmrec.registry import RECOMMENDERS
 
 Normalise = Literal["minmax", "zscore", "none"]
@@ -216,10 +218,11 @@ class FusedRecommender:
                 )
         return known[0]
 
-    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+    def fit(self, data: Dataset, *, seed: int = 0, watch: Watch = UNWATCHED) -> Self:
         """Fit every member on the same data and return itself."""
-        for member in self.members:
-            member.fit(data, seed=seed)
+        for number, member in enumerate(self.members):
+            folder = None if watch.checkpoint is None else watch.checkpoint / f"member-{number}"
+            member.fit(data, seed=seed, watch=replace(watch, checkpoint=folder))
         return self
 
     def recommend(self, queries: Queries, k: int, *, exclude_seen: bool = True) -> Candidates:

@@ -25,7 +25,7 @@ from llmrec.data import Candidates, Dataset, Queries
 from llmrec.data.candidates import check_k
 from llmrec.data.files import atomic_folder, save_arrays
 from llmrec.errors import DataError, ModelError
-from llmrec.protocols import FloatArray
+from llmrec.protocols import UNWATCHED, FloatArray, Watch
 
 BLOCK_FLOATS = 1 << 23  # 32 MiB of scores at once; ordering them needs about ten times that
 C = TypeVar("C", bound=Config)
@@ -34,9 +34,9 @@ C = TypeVar("C", bound=Config)
 class HistoryRecommender(ABC, Generic[C]):
     """A recommender that scores all items from histories alone, so that unseen users are served like known ones.
 
-    What is learned from is binary: who had what. A repeated item counts once, in training and in a history;
-    interaction values (ratings) are ignored. A history that says nothing (empty, or only items without training
-    events) gets popularity scores: how many users had each item.
+    A history that says nothing (empty, or only items without training events) gets popularity scores: how many users
+    had each item. Unless a model says otherwise, what it learns from is binary, who had what: a repeated item
+    counts once, in training and in a history, and interaction values (ratings) are ignored.
 
     Args:
         config: hyper-parameters; None for the defaults of ``config_class``.
@@ -51,12 +51,12 @@ class HistoryRecommender(ABC, Generic[C]):
         self._arrays: Arrays = {}
 
     @abstractmethod
-    def _learn(self, seen: csr_matrix, seed: int) -> Arrays:
-        """Return the model's arrays, learned from ones (n_users, n_items)."""
+    def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:
+        """Return the model's arrays, learned from a data set with at least one interaction."""
 
     @abstractmethod
-    def _score(self, histories: csr_matrix) -> FloatArray:
-        """Return new scores (q, n_items) of histories: ones (q, n_items); a row of zeros says nothing."""
+    def _score(self, queries: Queries) -> FloatArray:
+        """Return new scores (q, n_items); a row of zeros for a history that says nothing, -inf for never."""
 
     @abstractmethod
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
@@ -78,14 +78,23 @@ class HistoryRecommender(ABC, Generic[C]):
         """How many users had each item, float32 (n_items,)."""
         return cast("FloatArray", self._arrays["popularity"])
 
-    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Learn from who had what in ``data`` and return itself.
+    def fit(self, data: Dataset, *, seed: int = 0, watch: Watch = UNWATCHED) -> Self:
+        """Learn from ``data`` and return itself.
 
         Raises:
-            DataError: the data set has no interaction.
+            DataError: the data set has no interaction, or lacks what the model needs.
+            ModelError: what was learned is not finite.
         """
-        seen = seen_matrix(data)
-        self._take(Catalogue.of(data), {"popularity": _popularity(seen), **self._learn(seen, seed)})
+        counts = popularity(data)
+        arrays = self._learn(data, seed, watch)
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise ModelError(
+                    f"{self.name} learned NaN or infinity in {name!r}",
+                    expected="finite weights",
+                    cure="lower the learning rate, raise the regularization, or look for extreme values in the data",
+                )
+        self._take(Catalogue.of(data), {"popularity": counts, **arrays})
         return self
 
     def recommend(self, queries: Queries, k: int, *, exclude_seen: bool = True) -> Candidates:
@@ -103,13 +112,13 @@ class HistoryRecommender(ABC, Generic[C]):
         n_items = self.catalogue.n_items
         check_k(k, n_items)
         found = [
-            self._best(history_matrix(queries.select(rows), n_items), k, exclude_seen=exclude_seen)
-            for rows in row_blocks(len(queries), n_items)
+            self._best(queries.select(rows), k, exclude_seen=exclude_seen) for rows in row_blocks(len(queries), n_items)
         ]
         return Candidates(np.concatenate([one.items for one in found]), np.concatenate([one.scores for one in found]))
 
-    def _best(self, histories: csr_matrix, k: int, *, exclude_seen: bool) -> Candidates:
-        scores = self._score(histories)
+    def _best(self, queries: Queries, k: int, *, exclude_seen: bool) -> Candidates:
+        histories = history_matrix(queries, self.catalogue.n_items)
+        scores = self._score(queries)
         scores[~scores.any(axis=1)] = self.popularity
         if exclude_seen:
             scores[histories.nonzero()] = -np.inf
@@ -157,12 +166,17 @@ def row_blocks(n_rows: int, floats_per_row: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def seen_matrix(data: Dataset) -> csr_matrix:
-    """Return ones where a user had an item, float32 (n_users, n_items); raise a DataError if nobody had any."""
+def popularity(data: Dataset) -> FloatArray:
+    """Return how many users had each item, float32 (n_items,); raise a DataError if nobody had any."""
     if not len(data.interactions):
         raise DataError(
             f"data set {data.name!r} has no interaction", expected="events to learn from", cure="check how it was split"
         )
+    return np.bincount(seen_matrix(data).indices, minlength=len(data.items)).astype(np.float32)
+
+
+def seen_matrix(data: Dataset) -> csr_matrix:
+    """Return ones where a user had an item, float32 (n_users, n_items)."""
     return _ones(data.interactions.users, data.interactions.items, (len(data.users), len(data.items)))
 
 
@@ -183,7 +197,3 @@ def _ones(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> 
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix
-
-
-def _popularity(seen: csr_matrix) -> FloatArray:
-    return np.bincount(seen.indices, minlength=seen.shape[1]).astype(np.float32)

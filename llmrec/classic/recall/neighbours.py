@@ -9,10 +9,11 @@ from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight, normal
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from llmrec.classic.recall.history import HistoryRecommender
+from llmrec.classic.recall.history import HistoryRecommender, history_matrix, seen_matrix
 from llmrec.classic.recall.store import Arrays
 from llmrec.config import Config
-from llmrec.protocols import FloatArray
+from llmrec.data import Dataset, Queries
+from llmrec.protocols import FloatArray, Watch
 
 
 class ItemKNNConfig(Config):
@@ -41,8 +42,8 @@ class ItemKNN(HistoryRecommender[ItemKNNConfig]):
     name: ClassVar[str] = "item-knn"
     config_class: ClassVar[type[Config]] = ItemKNNConfig
 
-    def _learn(self, seen: csr_matrix, seed: int) -> Arrays:  # noqa: ARG002 - nothing is random here
-        items = seen.T
+    def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:  # noqa: ARG002 - solved in closed form
+        items = seen_matrix(data).T
         if self.config.weighting == "cosine":
             weighted = normalize(items)
         elif self.config.weighting == "tfidf":
@@ -65,7 +66,8 @@ class ItemKNN(HistoryRecommender[ItemKNNConfig]):
         # Above every count by one, so that the most popular item stays below 0.
         self._tail = (counts / (counts.max() + 1) - 1).astype(np.float32)
 
-    def _score(self, histories: csr_matrix) -> FloatArray:
+    def _score(self, queries: Queries) -> FloatArray:
+        histories = history_matrix(queries, self.catalogue.n_items)
         scores = cast("FloatArray", (histories @ self.similarity).toarray())
         alone = (scores == 0) & scores.any(axis=1, keepdims=True)
         return np.where(alone, self._tail, scores)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from llmrec.classic.recall.history import HistoryRecommender
 from llmrec.classic.recall.store import Arrays
 from llmrec.config import Config
-from llmrec.protocols import FloatArray
+from llmrec.data import Dataset, Queries
+from llmrec.protocols import FloatArray, Watch
 
 
 class PopularConfig(Config):
@@ -23,11 +23,11 @@ class Popular(HistoryRecommender[PopularConfig]):
     name: ClassVar[str] = "popular"
     config_class: ClassVar[type[Config]] = PopularConfig
 
-    def _learn(self, seen: csr_matrix, seed: int) -> Arrays:  # noqa: ARG002 - nothing is random here
+    def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:  # noqa: ARG002 - solved in closed form
         return {}  # the base counts users for every model's fallback
 
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
         pass
 
-    def _score(self, histories: csr_matrix) -> FloatArray:
-        return np.tile(self.popularity, (histories.shape[0], 1))
+    def _score(self, queries: Queries) -> FloatArray:
+        return np.tile(self.popularity, (len(queries), 1))

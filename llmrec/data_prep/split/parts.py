@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from llmrec.data import Dataset, Interactions, Queries, Split, Targets
+from llmrec.data import Dataset, Interactions, Split, Targets
+from llmrec.data.dataset import ask
 from llmrec.data.queries import pad_ragged
 from llmrec.errors import ConfigError, DataError, did_you_mean
 
@@ -32,23 +33,25 @@ class Parts:
 
     def cut(self, data: Dataset, history: int | None, rule: Rule) -> Split:
         """Return the split; a user with a target is one query of that part, in the order of user numbers."""
-        events, n_users = data.interactions, len(data.users)
+        events = data.interactions
         return Split(
             train=data.with_interactions(events.select(self.train)),
-            valid=_ask(events, n_users, self.train, self.valid, history),
-            test=_ask(events, n_users, self.seen, self.test, history),
+            valid=_ask(data, self.train, self.valid, history),
+            test=_ask(data, self.seen, self.test, history),
             rule=rule,
         )
 
 
-def _ask(events: Interactions, n_users: int, seen: Mask, targets: Mask, history: int | None) -> Targets:
+def _ask(data: Dataset, seen: Mask, targets: Mask, history: int | None) -> Targets:
+    events, n_users = data.interactions, len(data.users)
     users = np.flatnonzero(np.bincount(events.users[targets], minlength=n_users))
     row = np.full(n_users, -1)
     row[users] = np.arange(len(users))
-    past = seen & (row[events.users] >= 0)
-    padded = pad_ragged(row[events.users[past]], events.items[past], len(users), last=history)
+    past = np.flatnonzero(seen & (row[events.users] >= 0))
+    rows = row[events.users[past]]
+    queries = ask(users.astype(np.int32), rows, events, past, rated=events.rated, clock=data.clock, last=history)
     relevant = pad_ragged(row[events.users[targets]], events.items[targets], len(users))
-    return Targets(Queries(users.astype(np.int32), padded), relevant)
+    return Targets(queries, relevant)
 
 
 def first_meetings(events: Interactions, n_items: int) -> Mask:
