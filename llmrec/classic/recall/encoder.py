@@ -1,0 +1,65 @@
+"""Encoders: torch modules that turn histories into vectors which meet the items' by inner product."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from llmrec.classic.training import TrainingConfig
+
+
+class NeuralConfig(TrainingConfig):
+    """What models that encode a history share."""
+
+    embedding_dim: int = Field(64, ge=1)
+    """Length of the item and query vectors."""
+    history: int = Field(50, ge=1)
+    """How many of the newest items are read."""
+
+
+class Encoder(nn.Module, ABC):
+    """A module that turns histories into vectors which meet the items' by inner product."""
+
+    @abstractmethod
+    def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the sum of a batch's losses and how many there were; its random draws are torch's."""
+
+    @abstractmethod
+    def encode(self, history: Tensor) -> Tensor:
+        """Return (b, m, d) for item numbers (b, h), left-padded with -1, at least one real item a row.
+
+        A row of NaN stands for an interest that a query does not have.
+        """
+
+    @abstractmethod
+    def items(self) -> Tensor:
+        """Return the vectors (n_items, d) of all items."""
+
+
+class ItemEmbedding(nn.Module):
+    """A vector for each item, and a fixed zero vector for padding.
+
+    Args:
+        n_items: size of the catalogue.
+        embedding_dim: length of a vector.
+        scale: standard deviation at the start.
+    """
+
+    def __init__(self, n_items: int, embedding_dim: int, scale: float = 0.02) -> None:
+        super().__init__()
+        self.table = nn.Embedding(n_items + 1, embedding_dim, padding_idx=0)
+        with torch.no_grad():
+            self.table.weight[1:].normal_(0, scale)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Return the vectors of item numbers; -1 gives zeros."""
+        vectors: Tensor = self.table(items + 1)
+        return vectors
+
+    def all(self) -> Tensor:
+        """Return the vectors (n_items, d) of all items."""
+        return self.table.weight[1:]

@@ -1,0 +1,97 @@
+"""The base of torch models: an encoder of histories, learned by the shared loop, answering by inner products."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from llmrec.classic.recall.encoder import Encoder, NeuralConfig
+from llmrec.classic.recall.history import HistoryRecommender, popularity
+from llmrec.classic.recall.serving import Serving, sample, validation_ndcg
+from llmrec.classic.recall.store import Arrays, Catalogue
+from llmrec.classic.training import Batches, train
+from llmrec.data import Dataset, Queries
+from llmrec.protocols import FloatArray, Watch
+
+N = TypeVar("N", bound=NeuralConfig)
+WEIGHTS = "module."
+
+
+class NeuralRecommender(HistoryRecommender[N]):
+    """A recommender around an ``Encoder``: a model says how it is built and what it learns from.
+
+    Items without training events have no learned vector: they come after all others, and histories skip them.
+    What was seen in training is kept with the weights, ``training_loss`` and ``validation_ndcg``, an entry an epoch.
+    """
+
+    @abstractmethod
+    def _encoder(self, n_items: int, features: Arrays) -> Encoder:
+        """Return a new encoder; ``features`` is what ``_features`` returned."""
+
+    @abstractmethod
+    def _batches(self, data: Dataset, features: Arrays) -> Batches:
+        """Return what the encoder learns from."""
+
+    def _features(self, data: Dataset) -> Arrays:  # noqa: ARG002 - most models have none
+        """Return arrays beside the weights that the encoder is built from and that are stored with it."""
+        return {}
+
+    @property
+    def item_vectors(self) -> FloatArray:
+        """The vectors of all items, (n_items, d)."""
+        return self._serving.item_vectors
+
+    @property
+    def servable(self) -> NDArray[np.bool_]:
+        """Which items have training events, (n_items,)."""
+        return self._serving.servable
+
+    def query_vectors(self, queries: Queries) -> FloatArray:
+        """Return (q, m, d), NaN where a query has fewer than m vectors or a history that says nothing."""
+        return self._serving.query_vectors(queries)
+
+    def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:
+        features, servable = self._features(data), popularity(data) > 0
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            module = self._encoder(len(data.items), features)
+        measure = None
+        if watch.valid is not None:
+            valid = sample(watch.valid, seed)
+
+            def measure() -> float:
+                return validation_ndcg(Serving(module, servable, self.config.history).scores, valid)
+
+        log = train(
+            module,
+            self._batches(data, features),
+            self.config,
+            seed=seed,
+            watch=watch,
+            measure=measure,
+            identity={"model": self.name, "items": Catalogue.of(data).items_digest, "events": len(data.interactions)},
+        )
+        weights = {WEIGHTS + key: tensor.cpu().numpy() for key, tensor in module.state_dict().items()}
+        curves = {"training_loss": np.array(log.losses), "validation_ndcg": np.array(log.values)}
+        return {**features, **weights, **curves}
+
+    def _adopt(self, arrays: Arrays, n_items: int) -> None:
+        module = self._encoder(n_items, arrays)
+        weights = {
+            name.removeprefix(WEIGHTS): torch.from_numpy(np.array(array))
+            for name, array in arrays.items()
+            if name.startswith(WEIGHTS)
+        }
+        try:
+            module.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(str(error).splitlines()[-1].strip()) from None
+        module.to("cuda" if torch.cuda.is_available() else "cpu")
+        self._serving = Serving(module, arrays["popularity"] > 0, self.config.history)
+
+    def _score(self, queries: Queries) -> FloatArray:
+        return self._serving.scores(queries)

@@ -1,0 +1,114 @@
+"""Vectors in, scores out: how encoders of histories answer queries, and how early stopping judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from llmrec.classic.recall.encoder import Encoder
+from llmrec.data import Candidates, Queries, Targets
+from llmrec.eval.metrics import compute
+from llmrec.protocols import FloatArray
+
+Scores = Callable[[Queries], FloatArray]
+ROWS = 256  # queries that are encoded at once
+VALIDATION = 10_000  # queries that early stopping looks at, at most
+
+
+class Serving:
+    """A fitted encoder that answers queries.
+
+    Args:
+        module: the encoder.
+        servable: bool (n_items,), items that were learned; the others come last in scores, and histories skip them.
+        history: newest items that are read.
+    """
+
+    def __init__(self, module: Encoder, servable: NDArray[np.bool_], history: int) -> None:
+        self.module, self.servable, self.history = module, servable, history
+        self.device = next(module.parameters()).device
+        module.eval()
+
+    @cached_property
+    def item_vectors(self) -> FloatArray:
+        """The vectors of all items, (n_items, d)."""
+        with torch.inference_mode():
+            vectors: FloatArray = self.module.items().float().cpu().numpy()
+        return vectors
+
+    def query_vectors(self, queries: Queries) -> FloatArray:
+        """Return (q, m, d), NaN where a query has fewer than m vectors or a history that says nothing."""
+        history = known_history(queries, self.servable, self.history)
+        asked = np.flatnonzero((history >= 0).any(axis=1)) if history.shape[1] else np.zeros(0, np.int64)
+        found: FloatArray | None = None
+        with torch.inference_mode():
+            for start in range(0, max(len(asked), 1), ROWS):
+                rows = asked[start : start + ROWS]
+                some = trim(history[rows]) if len(rows) else np.zeros((1, 1), np.int64)  # its shape is still wanted
+                vectors = self.module.encode(torch.from_numpy(some).to(self.device)).float().cpu().numpy()
+                if found is None:
+                    found = np.full((len(queries), *vectors.shape[1:]), np.nan, np.float32)
+                found[rows] = vectors[: len(rows)]
+        assert found is not None  # noqa: S101 - the loop runs at least once
+        return found
+
+    def scores(self, queries: Queries) -> FloatArray:
+        """Return (q, n_items): the largest inner product; zeros where the history says nothing."""
+        return vector_scores(self.query_vectors(queries), self.item_vectors, self.servable)
+
+
+def vector_scores(vectors: FloatArray, items: FloatArray, servable: NDArray[np.bool_]) -> FloatArray:
+    """Return (q, n_items): the largest inner product of query vectors (q, m, d) with item vectors (n_items, d).
+
+    NaN vectors do not count; a query with nothing else gets zeros. Items that are not servable come after all others.
+    """
+    there = cast("NDArray[np.bool_]", ~np.isnan(vectors).any(axis=2))
+    products = np.nan_to_num(vectors) @ items.T
+    scores: FloatArray = np.where(there[:, :, None], products, -np.inf).max(axis=1).astype(np.float32)
+    if not servable.all():
+        lowest = scores[:, servable].min(axis=1, keepdims=True, initial=np.inf)
+        scores[:, ~servable] = np.where(np.isfinite(lowest), lowest, 0) - 1
+    scores[~there.any(axis=1)] = 0
+    return scores
+
+
+def known_history(queries: Queries, servable: NDArray[np.bool_], history: int) -> NDArray[np.int64]:
+    """Return the newest ``history`` servable items of each query, int64 (q, h), left-padded with -1."""
+    items = queries.history.astype(np.int64)
+    known = (items >= 0) & servable[items]
+    order = np.argsort(known, axis=1, kind="stable")  # padding first, the others in their order
+    packed = np.take_along_axis(np.where(known, items, -1), order, axis=1)
+    return packed[:, max(0, packed.shape[1] - history) :]
+
+
+def trim(history: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return left-padded rows without the columns that are padding in all of them; one column at least."""
+    real = (history >= 0).any(axis=0)
+    return history[:, int(np.argmax(real)) :] if real.any() else history[:, -1:]
+
+
+def sample(targets: Targets, seed: int) -> Targets:
+    """Return at most ``VALIDATION`` of the targets."""
+    if len(targets) <= VALIDATION:
+        return targets
+    rows = np.sort(np.random.default_rng(seed).permutation(len(targets))[:VALIDATION])
+    return Targets(targets.queries.select(rows), targets.relevant[rows])
+
+
+def validation_ndcg(scores: Scores, targets: Targets, rows: int = 512) -> float:
+    """Return the mean NDCG@10 of ranking all unseen items by ``scores``."""
+    total = 0.0
+    for start in range(0, len(targets), rows):
+        part = slice(start, start + rows)
+        queries = targets.queries.select(part)
+        found = scores(queries)
+        row, place = np.nonzero(queries.history >= 0)
+        found[row, queries.history[row, place]] = -np.inf
+        best = Candidates.best(found, min(10, found.shape[1]))
+        total += float(compute(best, Targets(queries, targets.relevant[part]), ("ndcg@10",))["ndcg@10"].sum())
+    return total / len(targets)
