@@ -32,13 +32,14 @@ class Meter:
         self.task = bar.add_task(title, total=None) if bar is not None else None
         self.next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
-    def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are finished."""
+    def __call__(self, done: int, total: int, text: str = "") -> None:
+        """Show that ``done`` of ``total`` are finished, and a text on how it goes."""
+        title = f"{self.title}: {text}" if text else self.title
         if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=done, total=total)
+            self.bar.update(self.task, completed=done, total=total, description=title)
         elif (done == total and not self.short) or time.monotonic() >= self.next_line:
             self.next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-            log.info("%s: %s of %s", self.title, f"{done:,}", f"{total:,}")
+            log.info("%s: %s of %s", title, f"{done:,}", f"{total:,}")
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         DataError: ``path`` is a file, or a folder with content that llmrec did not write.
     """
     path = path.resolve()
-    _check_replaceable(path)
+    require_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
@@ -62,7 +62,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_replaceable(path: Path) -> None:
+def require_replaceable(path: Path) -> None:
     """Raise a DataError rather than replace what somebody else keeps in ``path``."""
     ours = path.is_dir() and (not any(path.iterdir()) or any((path / marker).is_file() for marker in MARKERS))
     if path.exists() and not ours:

@@ -21,7 +21,7 @@ class Timelines:
 
     Attributes:
         items: int32 (n,).
-        times: int64 (n,).
+        times: int64 (n,), Unix seconds; 0 throughout where the data has no clock.
         values: float32 (n,).
         users: int32 (n,).
         starts: int64 (n_users + 1,), user u has the rows from ``starts[u]`` to ``starts[u + 1]``.
@@ -38,7 +38,8 @@ class Timelines:
         """Return the timelines of a data set."""
         order, starts = data.by_user
         events = data.interactions
-        return cls(events.items[order], events.times[order], events.values[order], events.users[order], starts)
+        times = events.times[order] if data.clock else np.zeros(len(order), np.int64)
+        return cls(events.items[order], times, events.values[order], events.users[order], starts)
 
     def before(self, rows: NDArray[np.int64], width: int) -> NDArray[np.int64]:
         """Return which rows (b, width) precede the given ones (b,) on their user's timeline, left-padded with -1."""
@@ -54,8 +55,9 @@ def take(values: NDArray[np.generic], rows: NDArray[np.int64], fill: int) -> NDA
 class Windows:
     """Each user's newest ``length`` + 1 events as one row: at every place, the item to come is the target.
 
-    A batch has ``history`` (b, h), ``target`` (b, h), int64, left-padded with -1, and ``times`` (b, h + 1), int64,
-    padded with 0. Users with one event have nothing to predict and are left out.
+    A batch has ``history`` (b, h) and ``target`` (b, h), int64, left-padded with -1, and the ``times`` (b, h) of the
+    history, int64, left-padded with 0; all 0 where the data has no clock. Users with one event have nothing to predict
+    and are left out.
 
     Args:
         data: what to learn from.
@@ -95,7 +97,7 @@ class Windows:
         items = take(self.timelines.items, places, -1).astype(np.int64)
         # A place is used where both it and the next hold an event.
         target = np.where(items[:, :-1] >= 0, items[:, 1:], -1)
-        return {"history": items[:, :-1], "target": target, "times": take(self.timelines.times, places, 0)}
+        return {"history": items[:, :-1], "target": target, "times": take(self.timelines.times, places[:, :-1], 0)}
 
 
 class Pairs:

@@ -29,10 +29,13 @@ class Encoder(nn.Module, ABC):
         """Return the sum of a batch's losses and how many there were; its random draws are torch's."""
 
     @abstractmethod
-    def encode(self, history: Tensor) -> Tensor:
-        """Return (b, m, d) for item numbers (b, h), left-padded with -1, at least one real item a row.
+    def encode(self, history: Tensor, times: Tensor) -> Tensor:
+        """Return (b, m, d) for histories with at least one real item; NaN for an interest that a query does not have.
 
-        A row of NaN stands for an interest that a query does not have.
+        Args:
+            history: item numbers, int64 (b, h), left-padded with -1.
+            times: Unix seconds of the history's events, int64 (b, h); 0 in the padding, and throughout where times are
+                not known: all events at one moment.
         """
 
     @abstractmethod

@@ -6,6 +6,26 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
+LOGITS = 1 << 25  # of one softmax over all items: 128 MiB
+
+
+def item_softmax(vectors: Tensor, items: Tensor, targets: Tensor, *, negatives: int | None = None) -> Tensor:
+    """Return the summed cross-entropy of targets (b,) among all items (n, d), or among negatives drawn uniformly.
+
+    Args:
+        vectors: (b, d).
+        items: (n, d), vectors of all items.
+        targets: (b,).
+        negatives: how many are drawn for all rows together, see ``sampled_softmax``; None for all items, in parts of
+            rows that bound memory.
+    """
+    if negatives is not None:
+        drawn = torch.randint(len(items), (negatives,), device=items.device)
+        return sampled_softmax(vectors, items, targets, drawn, items.new_full((len(items),), -_log(len(items))))
+    rows = max(1, LOGITS // len(items))
+    parts = [slice(start, start + rows) for start in range(0, max(len(vectors), 1), rows)]
+    return torch.stack([full_softmax(vectors[part], items, targets[part]) for part in parts]).sum()
+
 
 def full_softmax(vectors: Tensor, items: Tensor, targets: Tensor) -> Tensor:
     """Return the summed cross-entropy of targets (b,) among all items (n, d), for vectors (b, d)."""

@@ -11,9 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from llmrec.classic.recall.encoder import Encoder, ItemEmbedding, NeuralConfig
-from llmrec.classic.recall.losses import full_softmax, gbce, sampled_softmax
-
-LOGITS = 1 << 25  # of one softmax over all items: 128 MiB
+from llmrec.classic.recall.losses import gbce, item_softmax
 
 
 class NextItemConfig(NeuralConfig):
@@ -39,8 +37,14 @@ class Layers(nn.Module, ABC):
     """What stands between the embeddings and the prediction."""
 
     @abstractmethod
-    def forward(self, inputs: Tensor, real: Tensor) -> Tensor:
-        """Return (b, h, d) from inputs (b, h, d); place t may depend on places up to t where ``real`` (b, h) holds."""
+    def forward(self, inputs: Tensor, real: Tensor, times: Tensor) -> Tensor:
+        """Return (b, h, d) from inputs (b, h, d), where place t depends on places up to t that are ``real`` only.
+
+        Args:
+            inputs: (b, h, d), zeros in the padding.
+            real: (b, h), where there is an item.
+            times: (b, h), Unix seconds; all 0 where they are not known.
+        """
 
 
 class NextItemEncoder(Encoder):
@@ -60,17 +64,17 @@ class NextItemEncoder(Encoder):
         self.dropout = nn.Dropout(config.dropout)
         self.layers = layers
 
-    def hidden(self, history: Tensor) -> Tensor:
+    def hidden(self, history: Tensor, times: Tensor) -> Tensor:
         """Return (b, h, d): what is expected after each place of item numbers (b, h), left-padded with -1."""
         scaled = self.embedding(history) * self.config.embedding_dim**0.5
         inputs = self.dropout(scaled + self.positions[len(self.positions) - history.shape[1] :])
         real = history >= 0
-        hidden: Tensor = self.layers(inputs * real.unsqueeze(-1), real)
+        hidden: Tensor = self.layers(inputs * real.unsqueeze(-1), real, times)
         return hidden
 
-    def encode(self, history: Tensor) -> Tensor:
+    def encode(self, history: Tensor, times: Tensor) -> Tensor:
         """Return (b, 1, d), what is expected after the newest item."""
-        return self.hidden(history)[:, -1:]
+        return self.hidden(history, times)[:, -1:]
 
     def items(self) -> Tensor:
         """Return the item embeddings (n_items, d)."""
@@ -78,20 +82,14 @@ class NextItemEncoder(Encoder):
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the summed loss over all places with a target, and how many there are."""
-        hidden, target = self.hidden(batch["history"]), batch["target"]
+        hidden, target = self.hidden(batch["history"], batch["times"]), batch["target"]
         real = target >= 0
         loss = self._gbce(hidden, target, real) if self.config.loss == "gbce" else self._softmax(hidden, target, real)
         return loss, real.sum()
 
     def _softmax(self, hidden: Tensor, target: Tensor, real: Tensor) -> Tensor:
-        items, vectors, targets = self.items(), hidden[real], target[real]
-        if self.config.loss == "sampled":
-            drawn = torch.randint(len(items), (self.config.negatives,), device=hidden.device)
-            log_q = hidden.new_full((len(items),), -float(torch.log(torch.tensor(float(len(items))))))
-            return sampled_softmax(vectors, items, targets, drawn, log_q)
-        rows = max(1, LOGITS // len(items))
-        parts = [slice(start, start + rows) for start in range(0, max(len(vectors), 1), rows)]
-        return torch.stack([full_softmax(vectors[part], items, targets[part]) for part in parts]).sum()
+        negatives = self.config.negatives if self.config.loss == "sampled" else None
+        return item_softmax(hidden[real], self.items(), target[real], negatives=negatives)
 
     def _gbce(self, hidden: Tensor, target: Tensor, real: Tensor) -> Tensor:
         """Draw each row's negatives once for all its places: gSASRec draws them for each place."""

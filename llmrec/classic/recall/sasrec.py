@@ -48,7 +48,7 @@ class Transformer(Layers):
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.embedding_dim)
 
-    def forward(self, inputs: Tensor, real: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, real: Tensor, times: Tensor) -> Tensor:  # noqa: ARG002 - order is all it reads
         """Return (b, h, d); see ``Layers``."""
         width = inputs.shape[1]
         causal = torch.ones(width, width, dtype=torch.bool, device=inputs.device).tril()
@@ -65,13 +65,11 @@ class _Block(nn.Module):
     def __init__(self, config: NextItemConfig) -> None:
         super().__init__()
         width = config.embedding_dim
-        self.heads, self.rate = config.heads, config.dropout
+        self.heads = config.heads
         self.attention_norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.feed = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(self.rate), nn.Linear(4 * width, width)
-        )
-        self.dropout = nn.Dropout(self.rate)
+        self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, inputs: Tensor, allowed: Tensor) -> Tensor:
         b, h, d = inputs.shape
@@ -79,8 +77,8 @@ class _Block(nn.Module):
             part.view(b, h, self.heads, d // self.heads).transpose(1, 2)
             for part in self.qkv(self.attention_norm(inputs)).chunk(3, dim=-1)
         )
-        rate = self.rate if self.training else 0.0
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=rate)
+        # Attention weights are not dropped: on a CPU that would forgo the fused kernel.
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         inputs = inputs + self.dropout(self.out(seen.transpose(1, 2).reshape(b, h, d)))
         fed: Tensor = inputs + self.dropout(self.feed(self.feed_norm(inputs)))
         return fed

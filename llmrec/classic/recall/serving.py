@@ -15,8 +15,10 @@ from llmrec.data import Candidates, Queries, Targets
 from llmrec.eval.metrics import compute
 from llmrec.protocols import FloatArray
 
+Numbers = NDArray[np.int64]
 Scores = Callable[[Queries], FloatArray]
 ROWS = 256  # queries that are encoded at once
+NOBODY = np.zeros((1, 1), np.int64)
 VALIDATION = 10_000  # queries that early stopping looks at, at most
 
 
@@ -43,14 +45,15 @@ class Serving:
 
     def query_vectors(self, queries: Queries) -> FloatArray:
         """Return (q, m, d), NaN where a query has fewer than m vectors or a history that says nothing."""
-        history = known_history(queries, self.servable, self.history)
+        history, times = known_history(queries, self.servable, self.history)
         asked = np.flatnonzero((history >= 0).any(axis=1)) if history.shape[1] else np.zeros(0, np.int64)
         found: FloatArray | None = None
         with torch.inference_mode():
             for start in range(0, max(len(asked), 1), ROWS):
                 rows = asked[start : start + ROWS]
-                some = trim(history[rows]) if len(rows) else np.zeros((1, 1), np.int64)  # its shape is still wanted
-                vectors = self.module.encode(torch.from_numpy(some).to(self.device)).float().cpu().numpy()
+                some, when = trim(history[rows], times[rows]) if len(rows) else (NOBODY, NOBODY)  # for its shape
+                inputs = (torch.from_numpy(each).to(self.device) for each in (some, when))
+                vectors = self.module.encode(*inputs).float().cpu().numpy()
                 if found is None:
                     found = np.full((len(queries), *vectors.shape[1:]), np.nan, np.float32)
                 found[rows] = vectors[: len(rows)]
@@ -77,19 +80,23 @@ def vector_scores(vectors: FloatArray, items: FloatArray, servable: NDArray[np.b
     return scores
 
 
-def known_history(queries: Queries, servable: NDArray[np.bool_], history: int) -> NDArray[np.int64]:
-    """Return the newest ``history`` servable items of each query, int64 (q, h), left-padded with -1."""
+def known_history(queries: Queries, servable: NDArray[np.bool_], history: int) -> tuple[Numbers, Numbers]:
+    """Return the newest ``history`` servable items of each query and their times, both int64 (q, h).
+
+    Items are left-padded with -1, times with 0; times that are not known are 0.
+    """
     items = queries.history.astype(np.int64)
     known = (items >= 0) & servable[items]
     order = np.argsort(known, axis=1, kind="stable")  # padding first, the others in their order
-    packed = np.take_along_axis(np.where(known, items, -1), order, axis=1)
-    return packed[:, max(0, packed.shape[1] - history) :]
+    order = order[:, max(0, order.shape[1] - history) :]
+    times = np.zeros_like(items) if queries.times is None else np.where(known, queries.times, 0)
+    return np.take_along_axis(np.where(known, items, -1), order, 1), np.take_along_axis(times, order, 1)
 
 
-def trim(history: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return left-padded rows without the columns that are padding in all of them; one column at least."""
-    real = (history >= 0).any(axis=0)
-    return history[:, int(np.argmax(real)) :] if real.any() else history[:, -1:]
+def trim(history: Numbers, times: Numbers) -> tuple[Numbers, Numbers]:
+    """Return left-padded rows without the columns that are padding in all of them; at least one must not be."""
+    first = int(np.argmax((history >= 0).any(axis=0)))
+    return history[:, first:], times[:, first:]
 
 
 def sample(targets: Targets, seed: int) -> Targets:
