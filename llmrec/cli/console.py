@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -57,6 +59,16 @@ def progress(title: str, *, short: bool = False) -> Iterator[Meter]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield Meter(title, bar)
+
+
+def as_table(frame: pl.DataFrame, title: str) -> Table:
+    """Return a frame as a table: numbers with four digits, nothing for null."""
+    table = Table(*map(escape, frame.columns), title=title, title_justify="left")
+    for row in frame.iter_rows():
+        table.add_row(
+            *("" if cell is None else f"{cell:,.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row)
+        )
+    return table
 
 
 def print_usage(usage: Usage, *, title: str, money: float = 0.0) -> None:

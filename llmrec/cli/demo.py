@@ -15,7 +15,8 @@ import typer
 from pydantic import Field
 
 from llmrec import __version__
-from llmrec.classic.recall.fuse import FusedRecommender, weighted_fusion
+from llmrec.classic.recall.fuse import weighted_fusion
+from llmrec.classic.recall.fused import FusedRecommender
 from llmrec.classic.recall.popular import Popular
 from llmrec.cli.console import console, print_usage, progress
 from llmrec.config import Config, Part, as_overrides, load_config, write_run

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
+from llmrec.classic.recall.channel_report import SHARED, channel_report
+from llmrec.classic.recall.curves import write_curves
+from llmrec.classic.recall.fused import FusedRecommender
 from llmrec.classic.recall.store import check_catalogue, load_recommender
-from llmrec.cli.console import console
+from llmrec.cli.console import as_table, console, progress
 from llmrec.config import describe_fields, load_config, write_run
 from llmrec.data import Split
-from llmrec.data.files import atomic_file
+from llmrec.data.files import atomic_file, require_replaceable
+from llmrec.protocols import Watch
 from llmrec.registry import RECOMMENDERS
 
 app = typer.Typer(
@@ -29,15 +37,27 @@ def fit(
     override: Annotated[list[str] | None, typer.Option("--set", help="key=value on top, e.g. neighbours=200.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
 ) -> None:
-    """Fit a recommender on the training part of a data set."""
+    """Fit a recommender on the training part of a data set.
+
+    Models that are trained in epochs stop early by the validation part and keep a checkpoint beside OUT: the same
+    command, given again after a kill, goes on from there. Their curves are drawn in OUT/training.svg.
+    """
     kind: Any = RECOMMENDERS.get(name)
     recipe = load_config(kind.config_class, config, override or ())
+    require_replaceable(out)
     split = Split.load(dataset / "split")
+    valid = split.valid if split.valid.labelled else None
+    checkpoint = out.resolve().with_name(f".{out.resolve().name}.checkpoint")
     start = time.perf_counter()
-    model = kind(recipe).fit(split.train, seed=seed)
+    with progress(f"fit {name}", short=True) as report:
+        model = kind(recipe).fit(split.train, seed=seed, watch=Watch(valid, checkpoint, report))
+    if int(os.environ.get("RANK", "0")):  # of several processes that learned together one writes
+        return
     seconds = time.perf_counter() - start
     model.save(out)
     write_run(out / "run.json", recipe, recommender=name, dataset=str(dataset), seed=seed, seconds=seconds)
+    write_curves(out)
+    shutil.rmtree(checkpoint, ignore_errors=True)
     console.print(f"{name}: fitted on {len(split.train.interactions):,} events in {seconds:.1f} s -> {out}")
 
 
@@ -49,14 +69,28 @@ def recommend(
     part: Annotated[str, typer.Option(help="valid or test: whom to recommend to.")] = "test",
     k: Annotated[int, typer.Option("-k", help="Candidates for each query.")] = 100,
 ) -> None:
-    """Write the k best unseen items of each query: query, user, rank, item, score."""
+    """Write the k best unseen items of each query: query, user, rank, item, score.
+
+    Of a fused model also the channels that proposed each candidate, with its rank there; what each channel brings is
+    printed. Decide with --part valid which of them to keep.
+    """
     split = Split.load(dataset / "split")
     recommender = load_recommender(model)
     check_catalogue(model, split.train)
-    queries = split.part(part).queries
-    frame = recommender.recommend(queries, k).to_frame(split.train, queries)
+    targets = split.part(part)
+    queries, report = targets.queries, None
+    if isinstance(recommender, FusedRecommender):
+        channels = recommender.propose(queries, k)
+        report = channel_report(channels, partial(recommender.fuse, k=k), targets)
+        frame = channels.provenance(recommender.fuse(channels, k)).to_frame(split.train, queries)
+    else:
+        frame = recommender.recommend(queries, k).to_frame(split.train, queries)
     with atomic_file(out) as temporary:
         frame.write_parquet(temporary)
+    if report is not None:
+        shared = [column for column in report.columns if column.startswith(SHARED)]
+        console.print(as_table(report.drop(shared), "channels"))
+        console.print(as_table(report.select("channel", *shared), "share of a channel's candidates"))
     console.print(f"{len(queries):,} queries, {frame.height:,} candidates -> {out}")
 
 
@@ -76,10 +110,20 @@ def shown(
 
 
 @app.command(name="list")
-def names() -> None:
-    """List the recommenders with their parameters."""
-    for name, row in RECOMMENDERS.all().items():
+def names(
+    name: Annotated[str | None, typer.Argument(help="A recommender, to see its parameters; none: all of them.")] = None,
+) -> None:
+    """List the recommenders: what each is, its paper, what it needs, whom and what it serves."""
+    if name is not None:
+        row, kind = RECOMMENDERS.row(name), RECOMMENDERS.get(name)
         console.print(f"[bold]{name}[/bold]  {row.summary}{f' ({row.paper})' if row.paper else ''}")
-        kind: Any = RECOMMENDERS.get(name)
         for field, annotation, default, docstring in describe_fields(kind.config_class):
             console.print(f"    {field}: {annotation} = {default}  {docstring}", markup=False)
+        return
+    table = Table(caption="cold users: served from a history alone; cold items: proposed before anybody touched them")
+    for heading in ("recommender", "what it is", "paper", "needs", "cold users", "cold items"):
+        table.add_column(heading, overflow="fold")
+    for each, row in RECOMMENDERS.all().items():
+        served = ("yes" if serves else "no" for serves in (row.unseen_users, row.cold_items))
+        table.add_row(each, row.summary, row.paper, ", ".join(row.needs), *served)
+    console.print(table)

@@ -11,11 +11,12 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from llmrec.classic.recall.history import BLOCK_FLOATS, HistoryRecommender, history_matrix, seen_matrix
+from llmrec.classic.recall.history import HistoryRecommender, history_matrix, seen_matrix
+from llmrec.classic.recall.ridge import solve_rows
 from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.vectors import vector_scores
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
-from llmrec.data.queries import pad_ragged
 from llmrec.errors import ModelError
 from llmrec.protocols import FloatArray, Watch
 
@@ -58,7 +59,24 @@ class ALS(HistoryRecommender[ALSConfig]):
         if self.item_factors.shape != (n_items, self.config.factors):
             raise ValueError(f"item_factors of shape {self.item_factors.shape}")
         exact = self.item_factors.astype(np.float64)
+        self._servable = arrays["popularity"] > 0
         self._gram = exact.T @ exact + self.config.regularization * np.eye(self.config.factors)
+
+    @property
+    def item_vectors(self) -> FloatArray:
+        """The vectors of all items, (n_items, factors)."""
+        return self.item_factors
+
+    @property
+    def servable(self) -> NDArray[np.bool_]:
+        """Which items have training events, (n_items,); the others come last."""
+        return self._servable
+
+    def query_vectors(self, queries: Queries) -> FloatArray:
+        """Return the user vectors (q, 1, factors), NaN where the history says nothing."""
+        vectors = self.user_factors(history_matrix(queries, self.catalogue.n_items))
+        vectors[~vectors.any(axis=1)] = np.nan
+        return vectors[:, None, :]
 
     def user_factors(self, histories: csr_matrix) -> FloatArray:
         """Return user vectors (q, factors) of histories: ones (q, n_items); zeros for an empty one.
@@ -66,30 +84,12 @@ class ALS(HistoryRecommender[ALSConfig]):
         With Y the item vectors, p a history, C its confidences and r the regularization, solves
         (YtY + Yt(C - I)Y + rI) x = YtCp.
         """
-        lengths = np.diff(histories.indptr)
-        by_length = np.argsort(-lengths, kind="stable")  # like with like: padding to the longest of all costs tenfold
-        solved = np.zeros((len(lengths), self.config.factors), np.float32)
-        start = 0
-        # Many small systems: BLAS threads wait for one another more than they work.
-        with threadpool_limits(1, "blas"):
-            while start < len(by_length):
-                floats = self.config.factors * int(lengths[by_length[start]] + 2 * self.config.factors)
-                # An eighth of a block: these are of 64 bits, with copies, and small ones stay in the CPU's cache.
-                rows = by_length[start : start + max(1, BLOCK_FLOATS // (8 * floats))]
-                solved[rows] = self._solve(histories[rows])
-                start += len(rows)
-        return solved
-
-    def _solve(self, histories: csr_matrix) -> NDArray[np.float64]:
-        """Return user vectors (q, factors) of histories of like length."""
-        rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
-        padded = pad_ragged(rows, histories.indices, histories.shape[0])
-        seen = self.item_factors[padded].astype(np.float64) * (padded >= 0)[:, :, None]
-        left = self._gram + (self.config.alpha - 1) * (seen.transpose(0, 2, 1) @ seen)
-        return np.linalg.solve(left, self.config.alpha * seen.sum(axis=1)[:, :, None])[:, :, 0]
+        alpha = self.config.alpha
+        found = solve_rows(self.item_factors, alpha * histories, weight=alpha - 1, left=self._gram)
+        return found.astype(np.float32)
 
     def _score(self, queries: Queries) -> FloatArray:
-        return self.user_factors(history_matrix(queries, self.catalogue.n_items)) @ self.item_factors.T
+        return vector_scores(self.query_vectors(queries), self.item_factors, self._servable)
 
 
 class EASEConfig(Config):

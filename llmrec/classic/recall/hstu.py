@@ -30,7 +30,8 @@ class HSTU(NeuralRecommender[HSTUConfig]):
     Paper: Zhai et al., Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative
     Recommendations, ICML 2024. As the retrieval model there: sequences of items only. Differs in the loss
     (cross-entropy over all items by default, sampled and of L2-normalised vectors there), in a layer norm behind
-    the layers, and in weights that are divided by how many events a place sees, not by the longest history. Where times are not known, all events happen at one moment.
+    the layers, and in weights that are divided by how many events a place sees, not by the longest history. Where
+    times are not known, all events happen at one moment.
     """
 
     name: ClassVar[str] = "hstu"

@@ -10,6 +10,7 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 
 from llmrec.classic.recall.history import HistoryRecommender, history_matrix, seen_matrix
+from llmrec.classic.recall.nearest import popularity_tail, put_tail
 from llmrec.classic.recall.store import Arrays
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
@@ -62,12 +63,8 @@ class ItemKNN(HistoryRecommender[ItemKNNConfig]):
         parts = (arrays["similarity"], arrays["indices"], arrays["indptr"])
         self.similarity = csr_matrix(parts, shape=(n_items, n_items))
         self.similarity.check_format(full_check=True)
-        counts = arrays["popularity"].astype(np.float64)
-        # Above every count by one, so that the most popular item stays below 0.
-        self._tail = (counts / (counts.max() + 1) - 1).astype(np.float32)
+        self._tail = popularity_tail(arrays["popularity"])
 
     def _score(self, queries: Queries) -> FloatArray:
         histories = history_matrix(queries, self.catalogue.n_items)
-        scores = cast("FloatArray", (histories @ self.similarity).toarray())
-        alone = (scores == 0) & scores.any(axis=1, keepdims=True)
-        return np.where(alone, self._tail, scores)
+        return put_tail(cast("FloatArray", (histories @ self.similarity).toarray()), self._tail)

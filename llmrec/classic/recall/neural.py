@@ -8,12 +8,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from llmrec.classic.recall.encoder import Encoder, NeuralConfig
 from llmrec.classic.recall.history import HistoryRecommender, popularity
 from llmrec.classic.recall.serving import Serving, sample, validation_ndcg
 from llmrec.classic.recall.store import Arrays, Catalogue
-from llmrec.classic.training import Batches, train
+from llmrec.classic.training import Batches, Log, train
 from llmrec.data import Dataset, Queries
 from llmrec.protocols import FloatArray, Watch
 
@@ -75,23 +76,36 @@ class NeuralRecommender(HistoryRecommender[N]):
             measure=measure,
             identity={"model": self.name, "items": Catalogue.of(data).items_digest, "events": len(data.interactions)},
         )
-        weights = {WEIGHTS + key: tensor.cpu().numpy() for key, tensor in module.state_dict().items()}
-        curves = {"training_loss": np.array(log.losses), "validation_ndcg": np.array(log.values)}
-        return {**features, **weights, **curves}
+        return {**features, **learned(module, log)}
 
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
         module = self._encoder(n_items, arrays)
-        weights = {
-            name.removeprefix(WEIGHTS): torch.from_numpy(np.array(array))
-            for name, array in arrays.items()
-            if name.startswith(WEIGHTS)
-        }
-        try:
-            module.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(str(error).splitlines()[-1].strip()) from None
-        module.to("cuda" if torch.cuda.is_available() else "cpu")
+        restore(module, arrays)
         self._serving = Serving(module, arrays["popularity"] > 0, self.config.history)
 
     def _score(self, queries: Queries) -> FloatArray:
         return self._serving.scores(queries)
+
+
+def learned(module: nn.Module, log: Log) -> Arrays:
+    """Return a module's weights with what was seen in training."""
+    weights = {WEIGHTS + key: tensor.cpu().numpy() for key, tensor in module.state_dict().items()}
+    return {**weights, "training_loss": np.array(log.losses), "validation_ndcg": np.array(log.values)}
+
+
+def restore(module: nn.Module, arrays: Arrays) -> None:
+    """Give a module the weights that ``learned`` returned, and move it to where it will run.
+
+    Raises:
+        ValueError: they are of another module.
+    """
+    weights = {
+        name.removeprefix(WEIGHTS): torch.from_numpy(np.array(array))
+        for name, array in arrays.items()
+        if name.startswith(WEIGHTS)
+    }
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(str(error).splitlines()[-1].strip()) from None
+    module.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from llmrec.classic.recall.encoder import Encoder
+from llmrec.classic.recall.vectors import Numbers, known_history, vector_scores
 from llmrec.data import Candidates, Queries, Targets
 from llmrec.eval.metrics import compute
 from llmrec.protocols import FloatArray
 
-Numbers = NDArray[np.int64]
 Scores = Callable[[Queries], FloatArray]
 ROWS = 256  # queries that are encoded at once
 NOBODY = np.zeros((1, 1), np.int64)
@@ -63,34 +62,6 @@ class Serving:
     def scores(self, queries: Queries) -> FloatArray:
         """Return (q, n_items): the largest inner product; zeros where the history says nothing."""
         return vector_scores(self.query_vectors(queries), self.item_vectors, self.servable)
-
-
-def vector_scores(vectors: FloatArray, items: FloatArray, servable: NDArray[np.bool_]) -> FloatArray:
-    """Return (q, n_items): the largest inner product of query vectors (q, m, d) with item vectors (n_items, d).
-
-    NaN vectors do not count; a query with nothing else gets zeros. Items that are not servable come after all others.
-    """
-    there = cast("NDArray[np.bool_]", ~np.isnan(vectors).any(axis=2))
-    products = np.nan_to_num(vectors) @ items.T
-    scores: FloatArray = np.where(there[:, :, None], products, -np.inf).max(axis=1).astype(np.float32)
-    if not servable.all():
-        lowest = scores[:, servable].min(axis=1, keepdims=True, initial=np.inf)
-        scores[:, ~servable] = np.where(np.isfinite(lowest), lowest, 0) - 1
-    scores[~there.any(axis=1)] = 0
-    return scores
-
-
-def known_history(queries: Queries, servable: NDArray[np.bool_], history: int) -> tuple[Numbers, Numbers]:
-    """Return the newest ``history`` servable items of each query and their times, both int64 (q, h).
-
-    Items are left-padded with -1, times with 0; times that are not known are 0.
-    """
-    items = queries.history.astype(np.int64)
-    known = (items >= 0) & servable[items]
-    order = np.argsort(known, axis=1, kind="stable")  # padding first, the others in their order
-    order = order[:, max(0, order.shape[1] - history) :]
-    times = np.zeros_like(items) if queries.times is None else np.where(known, queries.times, 0)
-    return np.take_along_axis(np.where(known, items, -1), order, 1), np.take_along_axis(times, order, 1)
 
 
 def trim(history: Numbers, times: Numbers) -> tuple[Numbers, Numbers]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from llmrec.config import Config
+from llmrec.config import Config, Part, make_config
 from llmrec.data import Dataset
 from llmrec.data.files import read_json, write_json
 from llmrec.errors import DataError, ModelError, did_you_mean
@@ -58,6 +58,7 @@ class Catalogue:
 class RecallModel(Recommender, Trainable, Storable, Protocol):
     """A recommender that can be made from its config, fitted, stored and fused."""
 
+    name: ClassVar[str]
     config_class: ClassVar[type[Config]]
 
     def __init__(self, config: Any | None = None) -> None:  # noqa: ANN401 - of config_class
@@ -67,6 +68,12 @@ class RecallModel(Recommender, Trainable, Storable, Protocol):
     def catalogue(self) -> Catalogue:
         """What it was fitted on; a ModelError before that."""
         ...
+
+
+def make_recommender(part: Part) -> RecallModel:
+    """Return an unfitted recommender; a ConfigError or UnknownNameError where the part is none."""
+    kind: type[RecallModel] = RECOMMENDERS.get(part.name)
+    return kind(make_config(kind.config_class, part.parameters))
 
 
 def load_recommender(folder: Path) -> RecallModel:

@@ -10,7 +10,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from llmrec.classic.recall import factorization
+from llmrec.classic.recall import ridge
 from llmrec.classic.recall.factorization import ALS, EASE, ALSConfig, EASEConfig
 from llmrec.classic.recall.history import seen_matrix
 from llmrec.data import Queries, Vocabulary
@@ -60,7 +60,7 @@ def test_als_folds_users_in_as_implicit_recalculates_them(random_data, monkeypat
     model = ALS(SMALL).fit(random_data, seed=7)
     vectors = expected.recalculate_user(np.arange(60), seen)
     np.testing.assert_allclose(model.user_factors(seen), vectors, atol=1e-4)
-    monkeypatch.setattr(factorization, "BLOCK_FLOATS", 3000)  # several blocks
+    monkeypatch.setattr(ridge, "BLOCK_FLOATS", 3000)  # several blocks
     np.testing.assert_allclose(model.user_factors(seen), vectors, atol=1e-4)
     found = model.recommend(random_data.queries(np.arange(60)), 1)
     best = np.where(seen.toarray() > 0, -np.inf, vectors @ expected.item_factors.T)

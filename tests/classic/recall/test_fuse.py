@@ -8,34 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranx import Run, fuse
 
-from llmrec.classic.recall.factorization import EASE
-from llmrec.classic.recall.fuse import (
-    FusedConfig,
-    FusedRecommender,
-    reciprocal_rank_fusion,
-    weighted_fusion,
-)
-from llmrec.classic.recall.neighbours import ItemKNN, ItemKNNConfig
-from llmrec.classic.recall.popular import Popular
-from llmrec.config import Part, load_config
-from llmrec.data import Candidates, Queries
-from llmrec.errors import ConfigError, DataError, ModelError, UnknownNameError
-from llmrec.testing import RecommenderContract, assert_same, expect_error, toy
+from llmrec.classic.recall.fuse import reciprocal_rank_fusion, weighted_fusion
+from llmrec.data import Candidates
+from llmrec.errors import DataError
+from llmrec.testing import assert_same, expect_error
 
 NAN = float("nan")
 ONE = Candidates([[4, 2, 7], [1, -1, -1]], [[9.0, 5.0, 1.0], [3.0, NAN, NAN]])
 TWO = Candidates([[2, 9], [3, 1]], [[0.8, 0.4], [0.5, 0.1]])
-
-
-class TestFusedByRank(RecommenderContract):
-    def make(self) -> FusedRecommender:
-        return FusedRecommender(FusedConfig(members=(Part(name="item-knn"), Part(name="popular"))))
-
-
-class TestFusedByScore(RecommenderContract):
-    def make(self) -> FusedRecommender:
-        config = FusedConfig(method="weighted", weights=(2.0, 1.0), normalise="zscore", depth=2)
-        return FusedRecommender(config, [EASE(), ItemKNN()])
 
 
 def test_reciprocal_ranks_by_hand():
@@ -219,49 +199,3 @@ def test_what_cannot_be_fused_is_refused():
     )
     expect_error(DataError, lambda: reciprocal_rank_fusion([ONE, TWO], 0), "k = 0", "1 or more")
     expect_error(DataError, lambda: reciprocal_rank_fusion([ONE], 1, constant=-1), "constant = -1", "0 or more", "60")
-
-
-def test_members_are_made_from_the_recipe():
-    config = load_config(
-        FusedConfig,
-        overrides=["members=[{name: item-knn, parameters: {neighbours: 7, weighting: tfidf}}, {name: popular}]"],
-    )
-    first, second = FusedRecommender(config).members
-    assert first.config == ItemKNNConfig(neighbours=7, weighting="tfidf")
-    assert isinstance(second, Popular)
-
-
-def test_fitted_members_are_fused_as_their_lists_are():
-    members = [EASE().fit(toy()), Popular().fit(toy())]
-    queries = toy().queries([0, 1, 2])
-    fused = FusedRecommender(FusedConfig(weights=(1, 2), depth=3), members).recommend(queries, 2)
-    lists = [member.recommend(queries, 3) for member in members]
-    assert_same(fused, reciprocal_rank_fusion(lists, 2, weights=[1, 2]))
-
-
-def test_members_that_do_not_fit_are_refused(make_data):
-    expect_error(ConfigError, lambda: FusedRecommender(members=[Popular()]), "1 members", "two or more")
-    expect_error(ConfigError, lambda: FusedRecommender(FusedConfig(members=())), "0 members", "two or more")
-    expect_error(ConfigError, lambda: FusedRecommender(FusedConfig(weights=(1,))), "weights = [1.0]", "2 of them")
-    unknown = FusedConfig(members=(Part(name="eese"), Part(name="popular")))
-    expect_error(UnknownNameError, lambda: FusedRecommender(unknown), "'eese'", "'ease'")
-    wrong = FusedConfig(members=(Part(name="ease", parameters={"neighbours": 3}), Part(name="popular")))
-    expect_error(ConfigError, lambda: FusedRecommender(wrong), "neighbours", "EASEConfig")
-    strangers = FusedRecommender(members=[Popular().fit(toy()), Popular().fit(make_data([(0, 1)], 3))])
-    queries = Queries.from_histories([(0,)])
-    expect_error(ModelError, lambda: strangers.recommend(queries, 1), "7 items of 'toy'", "3 of 'made'", "one data set")
-
-
-def test_a_stored_fusion_without_a_member_is_refused(tmp_path):
-    folder = FusedRecommender(members=[Popular(), EASE()]).fit(toy()).save(tmp_path / "fused")
-    back = FusedRecommender.load(folder)
-    assert [type(member) for member in back.members] == [Popular, EASE]
-    (folder / "member-1" / "config.json").unlink()
-    expect_error(ModelError, lambda: FusedRecommender.load(folder), "member-1", "saved recommender")
-
-
-def test_a_stored_fusion_with_a_strange_member_is_refused(tmp_path, make_data):
-    folder = FusedRecommender(members=[Popular(), EASE()]).fit(toy()).save(tmp_path / "fused")
-    for number in range(2):
-        Popular().fit(make_data([(0, 1)], 3)).save(folder / f"member-{number}")
-    expect_error(ModelError, lambda: FusedRecommender.load(folder), "3 items of 'made'", "7 items of 'toy'")

@@ -9,9 +9,12 @@ import polars as pl
 import pytest
 
 from llmrec.classic.recall.factorization import ALS, EASE
-from llmrec.classic.recall.fuse import FusedConfig, FusedRecommender
+from llmrec.classic.recall.fused import FusedConfig, FusedRecommender
 from llmrec.classic.recall.neighbours import ItemKNN
+from llmrec.classic.recall.pearson import ItemPearson, UserPearson
 from llmrec.classic.recall.popular import Popular
+from llmrec.classic.recall.swing import Swing
+from llmrec.classic.recall.user_knn import UserKNN
 from llmrec.data import Dataset, Interactions, Vocabulary
 
 pytestmark = pytest.mark.data
@@ -26,8 +29,9 @@ def held(data_folder: Path) -> Held:
     movies = pl.read_csv(folder / "movies.csv")
     ids, films = Vocabulary.of(ratings["userId"]), Vocabulary(movies["movieId"])
     users, items, times = ids.numbers(ratings["userId"]), films.numbers(ratings["movieId"]), ratings["timestamp"]
+    stars = ratings["rating"].to_numpy()
     early = ~ratings["userId"].reverse().is_first_distinct().reverse().to_numpy()
-    train = Interactions.sort(users[early], items[early], times.to_numpy()[early])
+    train = Interactions.sort(users[early], items[early], times.to_numpy()[early], stars[early])
     wanted = np.empty(len(ids), np.int32)
     wanted[users[~early]] = items[~early]
     return Dataset("movielens", train, ids, films, movies.select("title")), wanted
@@ -49,3 +53,9 @@ def test_every_model_beats_popularity_and_fusing_needs_no_second_fit(held):
     for model in models:
         assert hits(model, held) > 1.2 * popular, model.name
     assert hits(FusedRecommender(FusedConfig(), models[1:]), held) > 1.2 * popular
+
+
+def test_neighbourhood_models_beat_popularity(held):
+    popular = hits(Popular().fit(held[0]), held)
+    for kind in (UserKNN, Swing, ItemPearson, UserPearson):
+        assert hits(kind().fit(held[0]), held) > 1.2 * popular, kind.name

@@ -10,7 +10,7 @@ import pytest
 
 from llmrec.classic.recall import history
 from llmrec.classic.recall.factorization import ALS, EASE, ALSConfig
-from llmrec.classic.recall.fuse import FusedRecommender
+from llmrec.classic.recall.fused import FusedRecommender
 from llmrec.classic.recall.neighbours import ItemKNN, ItemKNNConfig
 from llmrec.classic.recall.popular import Popular
 from llmrec.classic.recall.store import Catalogue, check_catalogue, load_recommender

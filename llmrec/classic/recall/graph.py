@@ -1,0 +1,91 @@
+"""The item graph: which item was followed by which how often, and weighted walks on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from llmrec.classic.recall.sessions import Sessions
+from llmrec.classic.training import Batch
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Directed edges with weights, those of an item together.
+
+    Attributes:
+        starts: int64 (n_items + 1,), the edges of item i are those from ``starts[i]`` to ``starts[i + 1]``.
+        targets: int32 (e,), where each edge leads.
+        upto: int64 (e + 1,), the weight of all edges before each one.
+    """
+
+    starts: NDArray[np.int64]
+    targets: NDArray[np.int32]
+    upto: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sessions: Sessions, n_items: int) -> Graph:
+        """Return the graph of events that follow one another in a session; an edge weighs how often they did."""
+        joined = sessions.joined
+        ones = np.ones(int(joined.sum()), np.int64)
+        pairs = (sessions.items[:-1][joined], sessions.items[1:][joined])
+        edges = csr_matrix((ones, pairs), shape=(n_items, n_items))  # repeated entries are added up
+        edges.sort_indices()
+        return cls(edges.indptr.astype(np.int64), edges.indices.astype(np.int32), np.append(0, np.cumsum(edges.data)))
+
+    @property
+    def leads_on(self) -> NDArray[np.bool_]:
+        """Which items have an edge to another one, (n_items,)."""
+        return np.diff(self.starts) > 0
+
+    def walk(self, first: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return walks (b, length) from items (b,), -1 behind an item without an edge that leads on.
+
+        Each step takes an edge with probability weight / sum of the item's weights.
+        """
+        walks = np.full((len(first), length), -1, np.int64)
+        walks[:, 0] = at = np.asarray(first, np.int64)
+        alive = np.arange(len(first))
+        for step in range(1, length):
+            low, high = self.upto[self.starts[at]], self.upto[self.starts[at + 1]]
+            goes_on = high > low
+            alive, low, high = alive[goes_on], low[goes_on], high[goes_on]
+            points = low + (rng.random(len(alive)) * (high - low)).astype(np.int64)
+            at = self.targets[np.searchsorted(self.upto, points, side="right") - 1].astype(np.int64)
+            walks[alive, step] = at
+        return walks
+
+
+class Walks:
+    """New walks in each epoch, so many from each item.
+
+    A batch has ``items`` and ``sessions`` (b, length + 2 window), int64; a walk is a row, with -1 around it.
+
+    Args:
+        graph: where to walk.
+        walks: from each item that leads on, in an epoch.
+        length: items of a walk.
+        window: places around it.
+        batch_size: walks of a batch.
+    """
+
+    def __init__(self, graph: Graph, *, walks: int, length: int, window: int, batch_size: int) -> None:
+        self.graph, self.length, self.window, self.batch_size = graph, length, window, batch_size
+        self.firsts = np.repeat(np.flatnonzero(graph.leads_on), walks)
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.firsts) // self.batch_size)
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Yield the walks from all items, in random order."""
+        firsts = rng.permutation(self.firsts)
+        for start in range(0, len(firsts), self.batch_size):
+            walks = self.graph.walk(firsts[start : start + self.batch_size], self.length, rng)
+            items = np.pad(walks, ((0, 0), (self.window, self.window)), constant_values=-1)
+            yield {"items": items, "sessions": np.zeros_like(items)}

@@ -1,0 +1,226 @@
+"""An index of item vectors: the largest inner products without a look at every item."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrec.classic.recall import faiss_index
+from llmrec.classic.recall.faiss_index import IndexConfig, Rows
+from llmrec.classic.recall.store import AGAIN, read_arrays, read_config
+from llmrec.data import Candidates
+from llmrec.data.candidates import check_k
+from llmrec.data.files import atomic_folder, read_json, save_arrays, write_json
+from llmrec.data.split import first_in_row
+from llmrec.errors import DataError, ModelError
+from llmrec.protocols import FloatArray
+
+KIND, SCHEMA_VERSION = "vector-index", 1
+INDEX, ITEMS = "index.faiss", "items.npz"
+BLOCK = 1 << 25  # floats of found vectors that are looked at again at once
+
+
+class VectorIndex:
+    """Finds the items with the largest inner products with a query's vectors.
+
+    Whatever the index finds is scored again exactly, so scores do not depend on its kind: only what is missed does.
+    Inner products are made distances by one more dimension, sqrt(M² - |x|²) with M the longest vector, for ivf: cells
+    of a k-means are of use with vectors of all lengths then (Bachrach et al., Speeding Up the Xbox Recommender System
+    Using a Euclidean Transformation for Inner-Product Spaces, RecSys 2014).
+
+    Papers: Jégou, Douze, Schmid, Product Quantization for Nearest Neighbor Search, TPAMI 2011 (inverted file; nothing
+    is quantised here); Malkov, Yashunin, Efficient and robust approximate nearest neighbor search using Hierarchical
+    Navigable Small World graphs, TPAMI 2020; Douze et al., The Faiss library, 2024.
+
+    Args:
+        config: its kind and parameters.
+        index: of faiss; row i is item ``items[i]``.
+        items: int64 (n,), ascending.
+        n_items: size of the catalogue.
+        dimensions: of the vectors.
+    """
+
+    def __init__(self, config: IndexConfig, index: Any, items: Rows, n_items: int, dimensions: int) -> None:  # noqa: ANN401 - faiss has no types
+        self.config, self.index, self.items = config, index, items
+        self.n_items, self.dimensions = n_items, dimensions
+        self._known = np.zeros(n_items, np.bool_)
+        self._known[items] = True
+
+    @classmethod
+    def build(
+        cls,
+        vectors: FloatArray,
+        servable: NDArray[np.bool_] | None = None,
+        config: IndexConfig | None = None,
+        *,
+        seed: int = 0,
+    ) -> Self:
+        """Return the index of a catalogue's vectors; a graph is built by one thread, so that its seed decides it.
+
+        Args:
+            vectors: (n_items, d), finite where servable.
+            servable: (n_items,), which items can be found; None for all.
+            config: None for the defaults.
+            seed: of k-means and of the graph's levels.
+
+        Raises:
+            DataError: the shapes do not fit, or a vector is not finite.
+        """
+        config = config or IndexConfig()
+        vectors = np.asarray(vectors, np.float32)
+        servable = np.ones(len(vectors), np.bool_) if servable is None else servable
+        if vectors.ndim != 2 or not vectors.size or servable.shape != vectors.shape[:1]:
+            raise DataError(
+                f"vectors of shape {vectors.shape} with servable of shape {servable.shape}",
+                expected="(n_items, d) and (n_items,), neither empty",
+                cure="pass the vectors of the whole catalogue",
+            )
+        items = np.flatnonzero(servable)
+        points = np.ascontiguousarray(vectors[items])
+        if not np.isfinite(points).all():
+            raise DataError(
+                f"the vector of item number {items[~np.isfinite(points).all(axis=1)][0]} is not finite",
+                expected="finite numbers",
+                cure="fit the model again, or take the item out of servable",
+            )
+        return cls(config, faiss_index.build(points, config, seed), items, *vectors.shape)
+
+    def search(self, vectors: FloatArray, k: int, *, exclude: NDArray[np.int32] | None = None) -> Candidates:
+        """Return the k items with the largest inner product with any of a query's vectors.
+
+        Equal scores go to the lower item number. Rows are padded with -1 where fewer than k items are in the index
+        and not excluded, and wholly for a query without vectors. A row that the index alone cannot fill is searched
+        again exactly. What a query gets does not depend on its company, but for rounding in faiss.
+
+        Args:
+            vectors: (q, m, d); a vector with a NaN is none.
+            k: items wanted, at most the size of the catalogue.
+            exclude: item numbers (q, h) that are not wanted, padded with -1: histories.
+
+        Raises:
+            DataError: k is outside the catalogue, or the shapes do not fit.
+        """
+        check_k(k, self.n_items)
+        vectors = np.asarray(vectors, np.float32)
+        seen = np.full((len(vectors), 0), -1, np.int32) if exclude is None else first_in_row(exclude)
+        self._check(vectors, seen)
+        n_seen = (self._known[seen] & (seen >= 0)).sum(axis=1)
+        there = ~np.asarray(np.isnan(vectors).any(axis=2)).all(axis=1)
+        wanted = np.where(there, np.minimum(k, len(self.items) - n_seen), 0)
+        # Rounded up to few sizes, each searched for at once, and some more than needed: equal scores at the edge.
+        extra = 2 ** np.ceil(np.log2(np.maximum(n_seen, 8))).astype(np.int64)
+        items, scores = np.full((len(vectors), k), -1, np.int32), np.full((len(vectors), k), np.nan, np.float32)
+        for exact in (False, True):
+            short = (items >= 0).sum(axis=1) < wanted
+            for size in (k + np.unique(extra[short])).tolist():
+                rows = np.flatnonzero(short & (k + extra == size))
+                for some in _blocks(rows, vectors.shape[1] * size * self.dimensions):
+                    items[some], scores[some] = self._best(vectors[some], k, seen[some], size, exact=exact)
+        return Candidates(items, scores)
+
+    def _check(self, vectors: FloatArray, seen: NDArray[np.int32]) -> None:
+        if vectors.ndim != 3 or vectors.shape[2] != self.dimensions or len(seen) != len(vectors):
+            raise DataError(
+                f"query vectors of shape {vectors.shape} with {len(seen)} rows to exclude",
+                expected=f"(q, m, {self.dimensions}) and q rows",
+                cure="ask with the vectors of the model that was indexed",
+            )
+        if np.isinf(vectors).any() or seen.max(initial=-1) >= self.n_items:
+            raise DataError(
+                "an infinite query vector" if np.isinf(vectors).any() else f"item number {seen.max()} to exclude",
+                expected=f"finite vectors, and item numbers below {self.n_items}, the size of the catalogue",
+                cure="ask with the vectors and the items of the model that was indexed",
+            )
+
+    def _best(
+        self, vectors: FloatArray, k: int, seen: NDArray[np.int32], size: int, *, exact: bool
+    ) -> tuple[NDArray[np.int32], FloatArray]:
+        """Return items and scores (q, k) from the ``size`` nearest items of each vector."""
+        q, m, _ = vectors.shape
+        there = ~np.isnan(vectors).any(axis=2)
+        found = np.full((q, m, min(size, len(self.items))), -1, np.int32)
+        found[there] = faiss_index.nearest(self.index, vectors[there], found.shape[2], self.config, exact=exact)
+        rows = found.reshape(q, -1)
+        rows = rows if m == 1 else first_in_row(rows)
+        items = np.where(rows >= 0, self.items[rows], -1)
+        base = np.arange(q)[:, None] * self.n_items
+        wanted = (rows >= 0) & ~np.isin(items + base, (seen + base)[seen >= 0])
+        scores = np.full(rows.shape, -np.inf, np.float32)
+        scores[wanted] = self._score(rows[wanted], vectors, np.nonzero(wanted)[0])
+        order = np.lexsort((items, -scores), axis=1)[:, :k]
+        order = np.pad(order, ((0, 0), (0, k - order.shape[1])), mode="edge")
+        kept = np.take_along_axis(wanted, order, axis=1) & (np.arange(k) < rows.shape[1])
+        best = np.where(kept, np.take_along_axis(items, order, axis=1), -1)
+        return best.astype(np.int32), np.where(kept, np.take_along_axis(scores, order, axis=1), np.float32(np.nan))
+
+    def _score(self, rows: Rows, vectors: FloatArray, query: Rows) -> FloatArray:
+        """Return the exact scores of rows (n,), each the largest over the vectors of its query (n,)."""
+        stored = self._stored(rows)
+        best = np.full(len(rows), -np.inf, np.float32)
+        for number in range(vectors.shape[1]):
+            # Not a matrix product: its rounding depends on the place in the matrix, and equal vectors must tie.
+            np.fmax(best, (stored * vectors[query, number]).sum(axis=1), out=best)
+        return best
+
+    def _stored(self, rows: Rows) -> FloatArray:
+        return faiss_index.stored(self.index, rows, self.dimensions)
+
+    def matches(self, vectors: FloatArray, servable: NDArray[np.bool_]) -> bool:
+        """Return whether it was built of these vectors; noise of another machine's arithmetic (0.1 %) is none."""
+        if vectors.shape != (self.n_items, self.dimensions) or not np.array_equal(np.flatnonzero(servable), self.items):
+            return False
+        size = float(np.abs(vectors[self.items]).max(initial=0))
+        parts = _blocks(np.arange(len(self.items)), self.dimensions)
+        return all(np.allclose(self._stored(rows), vectors[self.items[rows]], 1e-3, 1e-3 * size) for rows in parts)
+
+    def save(self, folder: Path) -> Path:
+        """Write ``index.faiss``, ``items.npz`` and, with their digest, ``config.json``, whole or not at all."""
+        with atomic_folder(folder) as temporary:
+            faiss_index.write(self.index, temporary / INDEX)
+            save_arrays(temporary / ITEMS, items=self.items)
+            about = {"kind": KIND, "schema_version": SCHEMA_VERSION, "parameters": self.config.model_dump(mode="json")}
+            sizes = {"n_items": self.n_items, "dimensions": self.dimensions, "digest": _digest(temporary)}
+            write_json(temporary / "config.json", {**about, **sizes})
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a folder that ``save`` wrote.
+
+        Raises:
+            ModelError: a file is missing, is not what was written, or is of another version of the format.
+        """
+        try:
+            about = read_json(folder / "config.json")
+        except DataError as error:
+            raise ModelError(error.found, expected="the folder of a saved index", cure=AGAIN) from None
+        for key, expected in (("kind", KIND), ("schema_version", SCHEMA_VERSION), ("digest", _digest(folder))):
+            if about.get(key) != expected:
+                raise ModelError(f"{key} {about.get(key)!r} in {str(folder)!r}", expected=repr(expected), cure=AGAIN)
+        items = read_arrays(folder / ITEMS)["items"]
+        index = faiss_index.read(folder / INDEX, len(items))
+        return cls(read_config(folder, about, IndexConfig), index, items, about["n_items"], about["dimensions"])
+
+
+def _blocks(rows: Rows, floats_per_row: int) -> Iterator[Rows]:
+    """Yield parts of ``rows`` that take at most ``BLOCK`` floats together; at least one row each."""
+    step = max(1, BLOCK // max(1, floats_per_row))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def _digest(folder: Path) -> str:
+    """Return the SHA-256 of both files; what was changed is found before faiss reads it."""
+    digest = hashlib.sha256()
+    for name in (INDEX, ITEMS):
+        try:
+            with (folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError:
+            raise ModelError(f"no file {str(folder / name)!r}", expected="a part of the index", cure=AGAIN) from None
+    return digest.hexdigest()
