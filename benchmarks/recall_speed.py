@@ -4,10 +4,10 @@
     python benchmarks/recall_speed.py growth [--models item-knn als ease bpr swing] [--sizes 100000 1000000]
         [--out runs/growth]
 
-``peers`` learns MovieLens 1M (FOLDER has ``movielens-1m/sequences.tsv``) and recommends 100 items to all of its users,
-with the settings of our defaults. Both begin with the same arrays of user and item numbers, in one process; after a round
-that does not count they take turns, and each round gives a ratio: above 1, ours is faster. On a machine that others use
-too, the ratio of CPU seconds is the one to read. ``implicit`` answers known users with the vectors that training left;
+``peers`` learns MovieLens 1M (FOLDER has ``movielens-1m/sequences.tsv``) and recommends 100 items to each of its users,
+with the settings of our defaults. Both begin with the same arrays of user and item numbers, in one process; after a
+round that does not count they take turns, and each round gives a ratio: above 1, ours is faster. On a shared
+machine the ratio of CPU seconds is the one to read. ``implicit`` answers known users with the vectors that training left;
 ``recalculated`` makes it solve them from the histories, as ours does for everybody.
 
 ``growth`` makes interactions: users, items and their popularity as in MovieLens' editions of 100 thousand to 10 million

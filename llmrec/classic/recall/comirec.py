@@ -23,6 +23,8 @@ from llmrec.data import Dataset
 class ComiRecConfig(PairsConfig):
     """Hyper-parameters of ComiRec."""
 
+    history: int = Field(20, ge=1)
+    """How many of the newest items are read."""
     interests: int = Field(4, ge=1)
     """Vectors of a query."""
     extractor: Literal["attention", "routing"] = "attention"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from llmrec.classic.recall.sessions import Sessions
 from llmrec.classic.training import Batch
@@ -15,27 +14,25 @@ from llmrec.classic.training import Batch
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Directed edges with weights, those of an item together.
+    """Directed edges, each as often as its weight says, those of an item together.
+
+    So an edge is drawn by its weight in one step, where cumulated weights need a search.
 
     Attributes:
         starts: int64 (n_items + 1,), the edges of item i are those from ``starts[i]`` to ``starts[i + 1]``.
         targets: int32 (e,), where each edge leads.
-        upto: int64 (e + 1,), the weight of all edges before each one.
     """
 
     starts: NDArray[np.int64]
     targets: NDArray[np.int32]
-    upto: NDArray[np.int64]
 
     @classmethod
     def of(cls, sessions: Sessions, n_items: int) -> Graph:
-        """Return the graph of events that follow one another in a session; an edge weighs how often they did."""
+        """Return the graph of items that follow one another in a session; an edge weighs how often they do."""
         joined = sessions.joined
-        ones = np.ones(int(joined.sum()), np.int64)
-        pairs = (sessions.items[:-1][joined], sessions.items[1:][joined])
-        edges = csr_matrix((ones, pairs), shape=(n_items, n_items))  # repeated entries are added up
-        edges.sort_indices()
-        return cls(edges.indptr.astype(np.int64), edges.indices.astype(np.int32), np.append(0, np.cumsum(edges.data)))
+        sources, targets = sessions.items[:-1][joined], sessions.items[1:][joined]
+        starts = np.append(0, np.cumsum(np.bincount(sources, minlength=n_items)))
+        return cls(starts, targets[np.argsort(sources, kind="stable")])
 
     @property
     def leads_on(self) -> NDArray[np.bool_]:
@@ -48,15 +45,14 @@ class Graph:
         Each step takes an edge with probability weight / sum of the item's weights.
         """
         walks = np.full((len(first), length), -1, np.int64)
-        walks[:, 0] = at = np.asarray(first, np.int64)
+        walks[:, 0] = at = first
         alive = np.arange(len(first))
         for step in range(1, length):
-            low, high = self.upto[self.starts[at]], self.upto[self.starts[at + 1]]
-            goes_on = high > low
-            alive, low, high = alive[goes_on], low[goes_on], high[goes_on]
-            points = low + (rng.random(len(alive)) * (high - low)).astype(np.int64)
-            at = self.targets[np.searchsorted(self.upto, points, side="right") - 1].astype(np.int64)
-            walks[alive, step] = at
+            edges = self.starts[at + 1] - self.starts[at]
+            goes_on = edges > 0
+            alive, at, edges = alive[goes_on], at[goes_on], edges[goes_on]
+            chosen = (rng.random(len(alive)) * edges).astype(np.int64)
+            walks[alive, step] = at = self.targets[self.starts[at] + chosen]
         return walks
 
 

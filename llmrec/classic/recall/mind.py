@@ -22,11 +22,13 @@ from llmrec.data import Dataset
 class MINDConfig(PairsConfig):
     """Hyper-parameters of MIND."""
 
+    history: int = Field(10, ge=1)
+    """How many of the newest items are read."""
     interests: int = Field(4, ge=1)
     """Vectors of a query, at most."""
     iterations: int = Field(3, ge=1)
     """Of dynamic routing."""
-    power: float | None = Field(None, ge=1)
+    power: float | None = Field(None, ge=1, allow_inf_nan=False)
     """Of label-aware attention: the larger, the more the interest nearest to the target counts; null for it alone."""
 
 

@@ -57,7 +57,7 @@ class Loss:
             weight=1 - unseen,
             left=unseen * design.T @ design,
             right=-unseen * offsets @ design,
-            penalty=self.regularization * (lengths + unseen * len(others)),
+            penalty=self.regularization * (lengths + unseen * (len(others) - lengths)),
         )
 
 

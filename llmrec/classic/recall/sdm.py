@@ -32,7 +32,7 @@ class SDMConfig(PairsConfig):
 
     short_history: int = Field(20, ge=1)
     """Newest items that the current session has at most."""
-    gap: float = Field(600.0, gt=0)
+    gap: float = Field(600.0, gt=0, allow_inf_nan=False)
     """Seconds without an event after which a new session begins."""
     heads: int = Field(4, ge=1, validate_default=True)
     """Of self-attention; divides embedding_dim."""

@@ -58,13 +58,14 @@ def test_routing_begins_at_numbers_that_are_drawn_once_and_not_learned(random_da
 
 
 def test_places_are_counted_from_the_newest():
-    """Padding on the left, however much, changes nothing."""
+    """Padding on the left changes nothing; with four items there are two interests to choose between."""
     torch.manual_seed(0)
     extractor = B2I(TINY)
-    items = torch.randn(1, 3, 4)
-    alone, _ = extractor(items, torch.ones(1, 3, dtype=torch.bool))
-    real = torch.tensor([[False, False, True, True, True]])
-    padded, _ = extractor(torch.cat([torch.zeros(1, 2, 4), items], 1), real)
+    items = 10 * torch.randn(1, 4, 4)
+    alone, used = extractor(items, torch.ones(1, 4, dtype=torch.bool))
+    assert used.tolist() == [[True, True, False]]
+    real = torch.tensor([[False, True, True, True, True]])
+    padded, _ = extractor(torch.cat([torch.zeros(1, 1, 4), items], 1), real)
     torch.testing.assert_close(padded, alone)
 
 
@@ -81,6 +82,6 @@ def test_both_tastes_of_a_user_are_served(make_data):
     assert np.sort(found.items // 6, axis=1).tolist() == [[0, 0, 0, 2, 2, 2], [1, 1, 1, 3, 3, 3]]
 
 
-@pytest.mark.parametrize("key", ["interests", "iterations", "power"])
-def test_numbers_out_of_range_are_refused(key):
-    expect_error(ConfigError, lambda: make_config(MINDConfig, {key: 0}), key)
+@pytest.mark.parametrize(("key", "value"), [("interests", 0), ("iterations", 0), ("power", 0.5), ("power", np.inf)])
+def test_numbers_out_of_range_are_refused(key, value):
+    expect_error(ConfigError, lambda: make_config(MINDConfig, {key: value}), f"{key} = {value}")
