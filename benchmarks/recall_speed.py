@@ -6,9 +6,9 @@
 
 ``peers`` learns MovieLens 1M (FOLDER has ``movielens-1m/sequences.tsv``) and recommends 100 items to each of its users,
 with the settings of our defaults. Both begin with the same arrays of user and item numbers, in one process; after a
-round that does not count they take turns, and each round gives a ratio: above 1, ours is faster. On a shared
-machine the ratio of CPU seconds is the one to read. ``implicit`` answers known users with the vectors that training left;
-``recalculated`` makes it solve them from the histories, as ours does for everybody.
+round that does not count they take turns, and each round gives a ratio: above 1, ours is faster. Where others use the
+machine too, the ratio of CPU seconds is the one to read. ``implicit`` answers known users with the vectors that
+training left; ``recalculated`` makes it solve them from the histories, as ours does for everybody.
 
 ``growth`` makes interactions: users, items and their popularity as in MovieLens' editions of 100 thousand to 10 million
 ratings. Each size and model has a process of its own, with its defaults; seconds are those of ``fit``, memory is the

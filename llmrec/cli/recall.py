@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from llmrec.classic.recall.channel_report import SHARED, channel_report
@@ -120,10 +121,14 @@ def names(
         for field, annotation, default, docstring in describe_fields(kind.config_class):
             console.print(f"    {field}: {annotation} = {default}  {docstring}", markup=False)
         return
-    table = Table(caption="cold users: served from a history alone; cold items: proposed before anybody touched them")
-    for heading in ("recommender", "what it is", "paper", "needs", "cold users", "cold items"):
-        table.add_column(heading, overflow="fold")
+    table = Table(
+        caption="cold: users are served from a history alone; items are proposed before anybody touched them",
+        caption_justify="left",
+    )
+    for heading, width in (("recommender", 14), ("what it is, and paper", None), ("needs", 11), ("cold", 6)):
+        table.add_column(heading, width=width)
     for each, row in RECOMMENDERS.all().items():
-        served = ("yes" if serves else "no" for serves in (row.unseen_users, row.cold_items))
-        table.add_row(each, row.summary, row.paper, ", ".join(row.needs), *served)
+        paper = f"\n[dim]{escape(row.paper)}[/dim]" if row.paper else ""
+        cold = [kind for kind, served in (("users", row.unseen_users), ("items", row.cold_items)) if served]
+        table.add_row(each, escape(row.summary) + paper, ", ".join(row.needs), "\n".join(cold))
     console.print(table)

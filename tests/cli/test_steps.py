@@ -128,7 +128,12 @@ def test_doctor_and_lists_speak(llmrec):
     assert "missing" not in out or "llmrec[" in out  # rich must not take the extra for markup
     code, out, _ = llmrec("recall", "list")
     assert code == 0
-    assert "neighbours: int" in out
+    for words in ("tiger", "Rajput et al.", "ratings", "users", "items"):
+        assert words in out
+    code, out, _ = llmrec("recall", "list", "item-knn")
+    assert (code, "neighbours: int" in out) == (0, True)
+    code, _, err = llmrec("recall", "list", "sasrek")
+    assert (code, "did you mean 'sasrec'?" in err) == (2, True)
     code, out, _ = llmrec("--version")
     assert (code, out.startswith("llmrec 0.")) == (0, True)
 

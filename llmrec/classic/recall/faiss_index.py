@@ -18,6 +18,7 @@ from llmrec.protocols import FloatArray
 
 POINTS = 39  # of a cell on average, at least: faiss' own bound for k-means
 SAMPLE = 64  # points of a cell that k-means looks at
+WIDE = 16  # dimensions that a processor handles at once; others are several times slower
 Rows = NDArray[np.integer]
 
 
@@ -27,75 +28,89 @@ class IndexConfig(Config):
     kind: Literal["flat", "ivf", "hnsw"] = "ivf"
     """flat compares all items and is exact; ivf looks into the nearest cells of a k-means; hnsw walks a graph, and is
     for vectors of like length."""
+    recall: float = Field(0.96, gt=0, le=1)
+    """Share of what flat finds that nprobe or ef_search is chosen for, on queries of training users; not read where
+    that is given."""
     nlist: int | None = Field(None, ge=1)
     """Cells; null for 4 times the root of the number of items, at most one for 39 items; only read with kind=ivf."""
     nprobe: int | None = Field(None, ge=1)
-    """Cells that a search looks into; null for 32 and a 32nd of the others; only read with kind=ivf."""
+    """Cells that a search looks into; null for as many as recall takes; only read with kind=ivf."""
     links: int = Field(32, ge=2)
     """Links of an item in the graph (M); only read with kind=hnsw."""
     ef_construction: int = Field(200, ge=1)
     """Items kept in view while an item is linked; only read with kind=hnsw."""
-    ef_search: int = Field(400, ge=1)
-    """Items kept in view by a search, or as many as are asked for; only read with kind=hnsw."""
+    ef_search: int | None = Field(None, ge=1)
+    """Items kept in view by a search, or as many as are asked for; null for as many as recall takes; only read with
+    kind=hnsw."""
 
     def cells(self, n: int) -> int:
         """Return how many cells ivf has for n items."""
         return max(1, min(int(4 * n**0.5), n // POINTS) if self.nlist is None else min(self.nlist, n))
 
-    def probes(self, cells: int) -> int:
-        """Return how many of the cells a search looks into."""
-        return min(32 + max(0, cells - 32) // 32 if self.nprobe is None else self.nprobe, cells)
+    @property
+    def given(self) -> int | None:
+        """The effort of a search (nprobe or ef_search) where it is given."""
+        return {"flat": None, "ivf": self.nprobe, "hnsw": self.ef_search}[self.kind]
 
 
 def build(points: FloatArray, config: IndexConfig, seed: int) -> Any:  # noqa: ANN401 - faiss has no types
-    """Return the index of finite points (n, d), of which there may be none."""
+    """Return the index of finite points (n, d); None for kind=flat and for no points, which need none."""
     n, d = points.shape
-    if config.kind == "ivf" and n:
-        points = _lengthened(points)
-        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(d + 1), d + 1, config.cells(n))
-        index.cp.seed, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = seed, 1, SAMPLE
-        index.train(points)
-        index.add(points)
-        index.make_direct_map()  # to look vectors up by row
-        return index
+    if config.kind == "flat" or not n:
+        return None
     if config.kind == "hnsw":
         index = faiss.IndexHNSWFlat(d, config.links, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction, index.hnsw.rng = config.ef_construction, faiss.RandomGenerator(seed)
         with _one_thread():  # several link the items in an order that differs each time
             index.add(points)
         return index
-    index = faiss.IndexFlatIP(d)
+    points, cells = _lengthened(points), config.cells(n)
+    d = points.shape[1]
+    means = faiss.Kmeans(
+        d, cells, seed=seed, niter=10, min_points_per_centroid=1, max_points_per_centroid=SAMPLE, spherical=False
+    )
+    means.train(points)
+    centres = faiss.IndexFlatL2(d)
+    centres.add(means.centroids)
+    codes = faiss.ScalarQuantizer.QT_8bit
+    index = faiss.IndexIVFScalarQuantizer(centres, d, cells, codes, faiss.METRIC_L2, False)
+    index.train(points[:: max(1, n // (SAMPLE << 10))])
     index.add(points)
     return index
 
 
-def nearest(index: Any, vectors: FloatArray, k: int, config: IndexConfig, *, exact: bool = False) -> Rows:  # noqa: ANN401
-    """Return the rows of the k largest inner products with each vector (n, d), -1 where fewer are found.
+def largest_effort(index: Any) -> int:  # noqa: ANN401
+    """Return the effort beyond which a search of the index finds nothing more."""
+    return int(index.nlist if isinstance(index, faiss.IndexIVF) else index.ntotal)
+
+
+def usual_effort(index: Any) -> int:  # noqa: ANN401
+    """Return the effort of a search where there is nothing to choose it by."""
+    return 32 + index.nlist // 32 if isinstance(index, faiss.IndexIVF) else 400
+
+
+def nearest(index: Any, vectors: FloatArray, k: int, effort: int) -> Rows:  # noqa: ANN401
+    """Return about the rows of the k largest inner products with each vector (n, d), -1 where fewer are found.
 
     Args:
-        index: what ``build`` returned.
+        index: what ``build`` returned, not None.
         vectors: (n, d), finite.
         k: at most the number of points.
-        config: of the index.
-        exact: compare all points.
+        effort: cells that are looked into (ivf), items kept in view (hnsw).
     """
-    if not k or not len(vectors):
-        return np.full((len(vectors), k), -1, np.int64)
-    vectors, parameters = np.ascontiguousarray(vectors), None
     if isinstance(index, faiss.IndexIVF):
-        vectors = np.pad(vectors, ((0, 0), (0, 1)))
-        parameters = faiss.SearchParametersIVF(nprobe=index.nlist if exact else config.probes(index.nlist))
-    elif isinstance(index, faiss.IndexHNSW):
-        parameters = faiss.SearchParametersHNSW(efSearch=max(config.ef_search, k))
-        index, parameters = (faiss.downcast_index(index.storage), None) if exact else (index, parameters)
-    rows: Rows = index.search(vectors, k, params=parameters)[1]
+        vectors = np.pad(vectors, ((0, 0), (0, index.d - vectors.shape[1])))
+        parameters = faiss.SearchParametersIVF(nprobe=min(effort, index.nlist))
+    else:
+        parameters = faiss.SearchParametersHNSW(efSearch=max(effort, k))
+    rows: Rows = index.search(np.ascontiguousarray(vectors), k, params=parameters)[1]
     return rows
 
 
-def stored(index: Any, rows: Rows, dimensions: int) -> FloatArray:  # noqa: ANN401
-    """Return the points (n, d) of some rows."""
-    points: FloatArray = index.reconstruct_batch(rows.astype(np.int64))[:, :dimensions]
-    return points
+def exact(points: FloatArray, vectors: FloatArray, k: int) -> Rows:
+    """Return the rows of the k points (n, d) with the largest inner products with each vector (q, d)."""
+    rows: Rows = faiss.knn(np.ascontiguousarray(vectors), points, k, metric=faiss.METRIC_INNER_PRODUCT)[1]
+    return rows
 
 
 def write(index: Any, path: Path) -> None:  # noqa: ANN401
@@ -119,9 +134,16 @@ def read(path: Path, n: int) -> Any:  # noqa: ANN401
 
 
 def _lengthened(points: FloatArray) -> FloatArray:
-    """Return points (n, d + 1) of equal length: the nearest to (query, 0) has the largest inner product with it."""
+    """Return points of equal length: the nearest to a query with zeros behind has the largest inner product with it.
+
+    One dimension more makes up for what a point lacks in length; none is needed where all are as long, to 0.1 %. Zeros
+    fill up to a multiple of ``WIDE``.
+    """
     squares = np.einsum("nd,nd->n", points, points, dtype=np.float64)
-    return np.hstack([points, np.sqrt(squares.max() - squares)[:, None].astype(np.float32)])
+    lacking = np.sqrt(squares.max() - squares)[:, None].astype(np.float32)
+    if squares.min() < 0.998 * squares.max():
+        points = np.hstack([points, lacking])
+    return np.pad(points, ((0, 0), (0, -points.shape[1] % WIDE)))
 
 
 @contextmanager

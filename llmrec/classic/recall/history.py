@@ -27,7 +27,8 @@ from llmrec.data.files import atomic_folder, save_arrays
 from llmrec.errors import DataError, ModelError
 from llmrec.protocols import UNWATCHED, FloatArray, Watch
 
-BLOCK_FLOATS = 1 << 23  # 32 MiB of scores at once; ordering them needs about ten times that
+BLOCK_FLOATS = 1 << 21  # 8 MiB of scores at once, which caches hold; ordering them needs about ten times that
+BLOCK_ROWS = 16  # at least: a product with one row reads all items for it
 C = TypeVar("C", bound=Config)
 
 
@@ -160,8 +161,8 @@ class HistoryRecommender(ABC, Generic[C]):
 
 
 def row_blocks(n_rows: int, floats_per_row: int) -> Iterator[slice]:
-    """Yield slices of rows that take at most ``BLOCK_FLOATS`` together; at least one slice, at least one row each."""
-    step = max(1, BLOCK_FLOATS // max(1, floats_per_row))
+    """Yield slices of rows that take ``BLOCK_FLOATS`` together, or ``BLOCK_ROWS`` where that is more; at least one."""
+    step = max(BLOCK_ROWS, BLOCK_FLOATS // max(1, floats_per_row))
     for start in range(0, max(n_rows, 1), step):
         yield slice(start, start + step)
 

@@ -21,33 +21,43 @@ from llmrec.errors import DataError, ModelError
 from llmrec.protocols import FloatArray
 
 KIND, SCHEMA_VERSION = "vector-index", 1
-INDEX, ITEMS = "index.faiss", "items.npz"
+INDEX, VECTORS = "index.faiss", "vectors.npz"
 BLOCK = 1 << 25  # floats of found vectors that are looked at again at once
+MORE = 32  # items that are asked for beyond what is needed: equal scores, and what codes of 8 bits confuse
 
 
 class VectorIndex:
     """Finds the items with the largest inner products with a query's vectors.
 
-    Whatever the index finds is scored again exactly, so scores do not depend on its kind: only what is missed does.
-    Inner products are made distances by one more dimension, sqrt(M² - |x|²) with M the longest vector, for ivf: cells
-    of a k-means are of use with vectors of all lengths then (Bachrach et al., Speeding Up the Xbox Recommender System
-    Using a Euclidean Transformation for Inner-Product Spaces, RecSys 2014).
+    Whatever the index finds is scored again exactly, so scores do not depend on its kind: only what is missed does. The
+    cells of ivf hold codes of 8 bits a number. Its vectors are made as long as the longest, M, by one more dimension,
+    sqrt(M² - |x|²): cells of a k-means are of use with vectors of all lengths then (Bachrach et al., Speeding Up the
+    Xbox Recommender System Using a Euclidean Transformation for Inner-Product Spaces, RecSys 2014).
 
-    Papers: Jégou, Douze, Schmid, Product Quantization for Nearest Neighbor Search, TPAMI 2011 (inverted file; nothing
-    is quantised here); Malkov, Yashunin, Efficient and robust approximate nearest neighbor search using Hierarchical
+    Papers: Jégou, Douze, Schmid, Product Quantization for Nearest Neighbor Search, TPAMI 2011 (its inverted file, with
+    a scalar quantiser); Malkov, Yashunin, Efficient and robust approximate nearest neighbor search using Hierarchical
     Navigable Small World graphs, TPAMI 2020; Douze et al., The Faiss library, 2024.
 
     Args:
         config: its kind and parameters.
-        index: of faiss; row i is item ``items[i]``.
-        items: int64 (n,), ascending.
+        index: what ``faiss_index.build`` made of ``vectors``.
+        vectors: (n, d), finite; row i is item ``items[i]``.
+        items: (n,), ascending.
         n_items: size of the catalogue.
-        dimensions: of the vectors.
+        effort: nprobe or ef_search.
     """
 
-    def __init__(self, config: IndexConfig, index: Any, items: Rows, n_items: int, dimensions: int) -> None:  # noqa: ANN401 - faiss has no types
-        self.config, self.index, self.items = config, index, items
-        self.n_items, self.dimensions = n_items, dimensions
+    def __init__(
+        self,
+        config: IndexConfig,
+        index: Any,  # noqa: ANN401 - faiss has no types
+        vectors: FloatArray,
+        items: Rows,
+        n_items: int,
+        effort: int,
+    ) -> None:
+        self.config, self.index, self.vectors, self.items = config, index, vectors, items
+        self.n_items, self.effort = n_items, effort
         self._known = np.zeros(n_items, np.bool_)
         self._known[items] = True
 
@@ -72,7 +82,7 @@ class VectorIndex:
             DataError: the shapes do not fit, or a vector is not finite.
         """
         config = config or IndexConfig()
-        vectors = np.asarray(vectors, np.float32)
+        vectors = np.ascontiguousarray(vectors, np.float32)
         servable = np.ones(len(vectors), np.bool_) if servable is None else servable
         if vectors.ndim != 2 or not vectors.size or servable.shape != vectors.shape[:1]:
             raise DataError(
@@ -81,14 +91,47 @@ class VectorIndex:
                 cure="pass the vectors of the whole catalogue",
             )
         items = np.flatnonzero(servable)
-        points = np.ascontiguousarray(vectors[items])
+        points = vectors if servable.all() else vectors[items]
         if not np.isfinite(points).all():
             raise DataError(
                 f"the vector of item number {items[~np.isfinite(points).all(axis=1)][0]} is not finite",
                 expected="finite numbers",
                 cure="fit the model again, or take the item out of servable",
             )
-        return cls(config, faiss_index.build(points, config, seed), items, *vectors.shape)
+        index = faiss_index.build(points, config, seed)
+        effort = 0 if index is None else config.given or faiss_index.usual_effort(index)
+        return cls(config, index, points, items, len(vectors), effort)
+
+    def tune(self, vectors: FloatArray, k: int = 100) -> Self:
+        """Make the effort of a search as small as ``config.recall`` allows on these queries, and return itself.
+
+        Nothing is done for kind=flat, and where the recipe gives the effort.
+
+        Args:
+            vectors: (q, m, d) of queries as they will come; some hundreds.
+            k: of so many items the share that flat would find is measured.
+
+        Raises:
+            ModelError: no effort is enough, as with a graph of vectors of very different lengths.
+        """
+        asked = vectors[~np.isnan(vectors).any(axis=2)]
+        if self.index is None or self.config.given is not None or not len(asked):
+            return self
+        k, base = min(k, len(self.items)), np.arange(len(asked))[:, None] * len(self.items)
+        truth, most = faiss_index.exact(self.vectors, asked, k) + base, faiss_index.largest_effort(self.index)
+        size = min(k + MORE, len(self.items))
+        for step in range(8, 200):
+            self.effort = min(int(2 ** (step / 4)), most)
+            share = np.isin(truth, faiss_index.nearest(self.index, asked, size, self.effort) + base).mean()
+            if share >= self.config.recall:
+                return self
+            if self.effort == most:
+                break
+        raise ModelError(
+            f"an index of kind {self.config.kind} finds {share:.1%} of what flat finds, however hard it looks",
+            expected=f"recall = {self.config.recall}",
+            cure="choose kind=ivf, for vectors of all lengths, or kind=flat, or lower recall",
+        )
 
     def search(self, vectors: FloatArray, k: int, *, exclude: NDArray[np.int32] | None = None) -> Candidates:
         """Return the k items with the largest inner product with any of a query's vectors.
@@ -112,22 +155,22 @@ class VectorIndex:
         n_seen = (self._known[seen] & (seen >= 0)).sum(axis=1)
         there = ~np.asarray(np.isnan(vectors).any(axis=2)).all(axis=1)
         wanted = np.where(there, np.minimum(k, len(self.items) - n_seen), 0)
-        # Rounded up to few sizes, each searched for at once, and some more than needed: equal scores at the edge.
-        extra = 2 ** np.ceil(np.log2(np.maximum(n_seen, 8))).astype(np.int64)
+        # Rounded up to few sizes, each searched for at once.
+        extra = 2 ** np.ceil(np.log2(np.maximum(n_seen, MORE))).astype(np.int64)
         items, scores = np.full((len(vectors), k), -1, np.int32), np.full((len(vectors), k), np.nan, np.float32)
         for exact in (False, True):
             short = (items >= 0).sum(axis=1) < wanted
             for size in (k + np.unique(extra[short])).tolist():
                 rows = np.flatnonzero(short & (k + extra == size))
-                for some in _blocks(rows, vectors.shape[1] * size * self.dimensions):
+                for some in _blocks(rows, vectors.shape[1] * size * self.vectors.shape[1]):
                     items[some], scores[some] = self._best(vectors[some], k, seen[some], size, exact=exact)
         return Candidates(items, scores)
 
     def _check(self, vectors: FloatArray, seen: NDArray[np.int32]) -> None:
-        if vectors.ndim != 3 or vectors.shape[2] != self.dimensions or len(seen) != len(vectors):
+        if vectors.ndim != 3 or vectors.shape[2] != self.vectors.shape[1] or len(seen) != len(vectors):
             raise DataError(
                 f"query vectors of shape {vectors.shape} with {len(seen)} rows to exclude",
-                expected=f"(q, m, {self.dimensions}) and q rows",
+                expected=f"(q, m, {self.vectors.shape[1]}) and q rows",
                 cure="ask with the vectors of the model that was indexed",
             )
         if np.isinf(vectors).any() or seen.max(initial=-1) >= self.n_items:
@@ -144,7 +187,11 @@ class VectorIndex:
         q, m, _ = vectors.shape
         there = ~np.isnan(vectors).any(axis=2)
         found = np.full((q, m, min(size, len(self.items))), -1, np.int32)
-        found[there] = faiss_index.nearest(self.index, vectors[there], found.shape[2], self.config, exact=exact)
+        size = found.shape[2]
+        if exact or self.index is None:
+            found[there] = faiss_index.exact(self.vectors, vectors[there], size)
+        else:
+            found[there] = faiss_index.nearest(self.index, vectors[there], size, self.effort)
         rows = found.reshape(q, -1)
         rows = rows if m == 1 else first_in_row(rows)
         items = np.where(rows >= 0, self.items[rows], -1)
@@ -160,32 +207,31 @@ class VectorIndex:
 
     def _score(self, rows: Rows, vectors: FloatArray, query: Rows) -> FloatArray:
         """Return the exact scores of rows (n,), each the largest over the vectors of its query (n,)."""
-        stored = self._stored(rows)
+        stored = self.vectors[rows]
         best = np.full(len(rows), -np.inf, np.float32)
         for number in range(vectors.shape[1]):
             # Not a matrix product: its rounding depends on the place in the matrix, and equal vectors must tie.
             np.fmax(best, (stored * vectors[query, number]).sum(axis=1), out=best)
         return best
 
-    def _stored(self, rows: Rows) -> FloatArray:
-        return faiss_index.stored(self.index, rows, self.dimensions)
-
     def matches(self, vectors: FloatArray, servable: NDArray[np.bool_]) -> bool:
         """Return whether it was built of these vectors; noise of another machine's arithmetic (0.1 %) is none."""
-        if vectors.shape != (self.n_items, self.dimensions) or not np.array_equal(np.flatnonzero(servable), self.items):
+        shape = (self.n_items, self.vectors.shape[1])
+        if vectors.shape != shape or not np.array_equal(np.flatnonzero(servable), self.items):
             return False
-        size = float(np.abs(vectors[self.items]).max(initial=0))
-        parts = _blocks(np.arange(len(self.items)), self.dimensions)
-        return all(np.allclose(self._stored(rows), vectors[self.items[rows]], 1e-3, 1e-3 * size) for rows in parts)
+        size = 1e-3 * float(np.abs(self.vectors).max(initial=0))
+        parts = _blocks(np.arange(len(self.items)), shape[1])
+        return all(np.allclose(self.vectors[rows], vectors[self.items[rows]], 1e-3, size) for rows in parts)
 
     def save(self, folder: Path) -> Path:
-        """Write ``index.faiss``, ``items.npz`` and, with their digest, ``config.json``, whole or not at all."""
+        """Write ``vectors.npz``, ``index.faiss`` and, with their digest, ``config.json``, whole or not at all."""
         with atomic_folder(folder) as temporary:
-            faiss_index.write(self.index, temporary / INDEX)
-            save_arrays(temporary / ITEMS, items=self.items)
+            save_arrays(temporary / VECTORS, items=self.items, vectors=self.vectors)
+            if self.index is not None:
+                faiss_index.write(self.index, temporary / INDEX)
             about = {"kind": KIND, "schema_version": SCHEMA_VERSION, "parameters": self.config.model_dump(mode="json")}
-            sizes = {"n_items": self.n_items, "dimensions": self.dimensions, "digest": _digest(temporary)}
-            write_json(temporary / "config.json", {**about, **sizes})
+            found = {"n_items": self.n_items, "effort": self.effort, "digest": _digest(temporary)}
+            write_json(temporary / "config.json", {**about, **found})
         return folder
 
     @classmethod
@@ -202,9 +248,10 @@ class VectorIndex:
         for key, expected in (("kind", KIND), ("schema_version", SCHEMA_VERSION), ("digest", _digest(folder))):
             if about.get(key) != expected:
                 raise ModelError(f"{key} {about.get(key)!r} in {str(folder)!r}", expected=repr(expected), cure=AGAIN)
-        items = read_arrays(folder / ITEMS)["items"]
-        index = faiss_index.read(folder / INDEX, len(items))
-        return cls(read_config(folder, about, IndexConfig), index, items, about["n_items"], about["dimensions"])
+        arrays, config = read_arrays(folder / VECTORS), read_config(folder, about, IndexConfig)
+        items, path = arrays["items"], folder / INDEX
+        index = faiss_index.read(path, len(items)) if path.is_file() else None
+        return cls(config, index, arrays["vectors"], items, about["n_items"], about["effort"])
 
 
 def _blocks(rows: Rows, floats_per_row: int) -> Iterator[Rows]:
@@ -215,12 +262,9 @@ def _blocks(rows: Rows, floats_per_row: int) -> Iterator[Rows]:
 
 
 def _digest(folder: Path) -> str:
-    """Return the SHA-256 of both files; what was changed is found before faiss reads it."""
+    """Return the SHA-256 of what lies beside ``config.json``: what was changed is found before faiss reads it."""
     digest = hashlib.sha256()
-    for name in (INDEX, ITEMS):
-        try:
-            with (folder / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError:
-            raise ModelError(f"no file {str(folder / name)!r}", expected="a part of the index", cure=AGAIN) from None
+    for path in sorted(folder / name for name in (INDEX, VECTORS) if (folder / name).is_file()):
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -28,6 +28,8 @@ from llmrec.data.files import atomic_folder
 from llmrec.errors import ConfigError, ModelError
 from llmrec.protocols import UNWATCHED, VectorModel, Watch
 
+USERS = 500  # whose queries the index is tuned on
+
 
 class IndexedConfig(Config):
     """What to index, and how."""
@@ -88,13 +90,24 @@ class IndexedRecommender:
     def fit(self, data: Dataset, *, seed: int = 0, watch: Watch = UNWATCHED) -> Self:
         """Fit the member, build the index, and return itself."""
         self.member.fit(data, seed=seed, watch=watch)
-        return self.build(seed=seed)
+        return self.build(data, seed=seed)
 
-    def build(self, *, seed: int = 0) -> Self:
-        """Build the index of a member that is fitted already, and return itself."""
-        self.member.catalogue  # noqa: B018 - raises where it is not fitted
+    def build(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Build the index of a member that is fitted already, tuned on some users of its data, and return itself.
+
+        Raises:
+            ModelError: the member is not fitted, or on other items.
+        """
+        if self.catalogue.items_digest != Catalogue.of(data).items_digest:
+            raise ModelError(
+                f"{self.member.name} fitted on {self.catalogue.n_items} items of {self.catalogue.dataset!r}",
+                expected=f"the {len(data.items)} items of {data.name!r}",
+                cure="pass the data set that it was fitted on",
+            )
         vectors, servable = self.member.item_vectors, self.member.servable
-        self._index = VectorIndex.build(vectors, servable, self.config.index, seed=seed)
+        index = VectorIndex.build(vectors, servable, self.config.index, seed=seed)
+        users = np.random.default_rng(seed).permutation(len(data.users))[:USERS]
+        self._index = index.tune(self.member.query_vectors(data.queries(users)))
         return self
 
     def recommend(self, queries: Queries, k: int, *, exclude_seen: bool = True) -> Candidates:

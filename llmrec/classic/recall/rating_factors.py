@@ -97,7 +97,7 @@ class RatingFactors:
         Raises:
             DataError: items of another shape, or beyond the catalogue.
         """
-        _check_items(items, len(queries), len(self.factors))
+        check_items(items, len(queries), len(self.factors))
         (users, informed), vectors = self._users(queries), self.item_vectors.astype(np.float64)
         found = np.empty(items.shape)
         for rows in row_blocks(len(items), items.shape[1] * vectors.shape[1]):
@@ -169,7 +169,7 @@ def _newest(
     return cells
 
 
-def _check_items(items: NDArray[np.integer], n_queries: int, n_items: int) -> None:
+def check_items(items: NDArray[np.integer], n_queries: int, n_items: int) -> None:
     """Raise a DataError unless items are (n_queries, ·) with numbers from -1 to n_items - 1."""
     if items.ndim != 2 or len(items) != n_queries:
         raise DataError(

@@ -26,7 +26,7 @@ SWEEPS = 20  # of k-means
 class RQVAEConfig(TrainingConfig):
     """How vectors become codes."""
 
-    epochs: int = Field(400, ge=1)
+    epochs: int = Field(100, ge=1)
     """Passes over the vectors."""
     batch_size: int = Field(256, ge=1)
     """Vectors of a step, over all processes and parts together."""

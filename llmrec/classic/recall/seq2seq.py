@@ -24,11 +24,11 @@ class Seq2SeqConfig(TrainingConfig):
     """Targets of a step, over all processes and parts together."""
     embedding_dim: int = Field(128, ge=1)
     """Width of the model."""
-    blocks: int = Field(3, ge=1)
+    blocks: int = Field(2, ge=1)
     """Layers of the encoder, and of the decoder."""
     heads: int = Field(4, ge=1)
     """Attention heads of a layer; divides embedding_dim."""
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
     """Share of activations that training silences."""
     history: int = Field(20, ge=1)
     """How many of the newest items are read."""

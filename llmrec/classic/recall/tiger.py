@@ -37,7 +37,7 @@ class TIGERConfig(Seq2SeqConfig):
     """Hyper-parameters of TIGER."""
 
     beams: int = Field(100, ge=1)
-    """Items that beam search finds; those of the history are among them, so ask for fewer than are left."""
+    """Items that beam search finds for a query; items of the history are among them and left out afterwards."""
     columns: tuple[str, ...] | None = Field(None, min_length=1)
     """Columns of the item table that make an item's text; null takes those of title, categories, description there."""
     embedder: Part = Part(name="sentence")
@@ -86,9 +86,10 @@ class TIGER(HistoryRecommender[TIGERConfig]):
         measure = None
         if watch.valid is not None:
             valid, beams = watch.valid.sample(VALIDATION, seed=seed), min(self.config.beams, VALIDATION_BEAMS)
+            generation = Generation(module, ids, counts, self.config.history, beams)
 
             def measure() -> float:
-                return validation_ndcg(Generation(module, ids, counts, self.config.history, beams).scores, valid)
+                return validation_ndcg(generation.scores, valid)
 
         log = train(
             module,
@@ -137,7 +138,7 @@ class TIGER(HistoryRecommender[TIGERConfig]):
 
 
 class Generation:
-    """A fitted encoder-decoder that answers queries.
+    """An encoder-decoder that answers queries.
 
     Args:
         module: the encoder-decoder.
@@ -150,9 +151,7 @@ class Generation:
     def __init__(self, module: Seq2Seq, ids: SemanticIds, popularity: FloatArray, history: int, beams: int) -> None:
         self.module, self.known, self.history, self.beams = module, ids.known, history, beams
         self.tail = popularity / (popularity.max() + 1) - 2
-        self.device = next(module.parameters()).device
-        self.trie = TrieBeams(Trie.of(ids.tokens)).to(self.device)
-        module.eval()
+        self.trie = TrieBeams(Trie.of(ids.tokens))
 
     def scores(self, queries: Queries) -> FloatArray:
         """Return (q, n_items): log-probabilities, then popularity between 1 and 2 below the lowest of a row's.
@@ -171,8 +170,11 @@ class Generation:
 
     def generate(self, history: NDArray[np.int64]) -> tuple[NDArray[np.int64], FloatArray]:
         """Return the items (q, b) that beams find after histories (q, h), best first, with their log-probabilities."""
+        device = self.module.table.device  # training moves the module after this was made
+        self.trie.to(device)
+        self.module.eval()
         with torch.inference_mode():
-            writer = Writer(self.module, torch.from_numpy(history).to(self.device))
+            writer = Writer(self.module, torch.from_numpy(history).to(device))
             items, scores = self.trie.search(writer, len(history), self.beams)
         return items.cpu().numpy(), scores.float().cpu().numpy()
 

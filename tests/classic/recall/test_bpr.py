@@ -68,6 +68,7 @@ def test_folding_in_is_a_newton_step_of_the_pairwise_loss(monkeypatch):
     item_vectors = vectors.numpy().astype(np.float32)
     added = fold_in(item_vectors, np.array([1, 1, 2, 4]), 0.3)
     np.testing.assert_allclose(added[[0, 2]].mean(axis=0), expected, rtol=1e-6)
+    monkeypatch.setattr(history, "BLOCK_ROWS", 1)
     monkeypatch.setattr(history, "BLOCK_FLOATS", 1)  # an item a block
     np.testing.assert_allclose(fold_in(item_vectors, np.array([1, 1, 2, 4]), 0.3), added, rtol=1e-9)
 

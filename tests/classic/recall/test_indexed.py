@@ -49,7 +49,7 @@ def cold_data(make_data):
 def test_it_answers_as_its_member_does(cold_data, kind, exclude_seen):
     """Small k come from the index, large ones, blank histories and those of cold items only from the member."""
     member = ALS(SMALL).fit(cold_data)
-    model = indexed(kind, member).build()
+    model = indexed(kind, member).build(cold_data)
     queries = Queries.from_histories([*cold_data.queries(range(20)).lists(), (), (55,), (), (55, 3)])
     for k in (1, 10, 40, 60):
         own = member.recommend(queries, k, exclude_seen=exclude_seen)
@@ -58,7 +58,7 @@ def test_it_answers_as_its_member_does(cold_data, kind, exclude_seen):
 
 def test_the_member_is_asked_only_where_the_index_has_no_answer(cold_data, monkeypatch):
     member = ALS(SMALL).fit(cold_data)
-    model = indexed("ivf", member).build()
+    model = indexed("ivf", member).build(cold_data)
     asked = []
     own = member.recommend
     monkeypatch.setattr(
@@ -75,9 +75,17 @@ def test_cold_items_are_not_in_the_index(cold_data):
 
 def test_fitting_is_fitting_the_member_and_building(cold_data):
     whole = indexed("ivf").fit(cold_data, seed=3)
-    apart = indexed("ivf", ALS(SMALL).fit(cold_data, seed=3)).build(seed=3)
+    apart = indexed("ivf", ALS(SMALL).fit(cold_data, seed=3)).build(cold_data, seed=3)
     queries = cold_data.queries(range(30))
     assert_same(whole.recommend(queries, 10), apart.recommend(queries, 10))
+
+
+def test_the_index_is_tuned_on_its_users(cold_data):
+    config = IndexedConfig(index=IndexConfig(nlist=10, recall=1.0))
+    model = IndexedRecommender(config, ALS(SMALL)).fit(cold_data)
+    assert 4 < model.index.effort <= 10
+    easy = config.model_copy(update={"index": IndexConfig(nlist=10, recall=0.01)})
+    assert IndexedRecommender(easy, ALS(SMALL)).fit(cold_data).index.effort == 4
 
 
 def test_it_can_be_fused(cold_data):
@@ -102,8 +110,10 @@ def test_a_member_without_vectors_is_refused():
 def test_an_unfitted_one_and_a_k_too_large_are_refused(cold_data):
     queries = cold_data.queries([0])
     expect_error(ModelError, lambda: indexed().recommend(queries, 1), "an index without items", "call fit")
-    expect_error(ModelError, lambda: indexed().build(), "als without weights", "call fit")
+    expect_error(ModelError, lambda: indexed().build(cold_data), "als without weights", "call fit")
     expect_error(ModelError, lambda: indexed(member=ALS(SMALL).fit(cold_data)).recommend(queries, 1), "build")
+    fitted = indexed(member=ALS(SMALL).fit(cold_data))
+    expect_error(ModelError, lambda: fitted.build(toy()), "als fitted on 60 items of 'made'", "7 items of 'toy'")
     model = indexed().fit(cold_data)
     expect_error(DataError, lambda: model.recommend(queries, 61), "k = 61", "1 to 60")
     strange = Queries.from_histories([(60,)])
@@ -136,4 +146,4 @@ def test_a_catalogue_of_one_item(make_data):
 def test_toy_scores_are_the_members():
     member = ALS(SMALL).fit(toy())
     queries = toy().queries(range(5))
-    assert_same(indexed(member=member).build().recommend(queries, 4), member.recommend(queries, 4))
+    assert_same(indexed(member=member).build(toy()).recommend(queries, 4), member.recommend(queries, 4))

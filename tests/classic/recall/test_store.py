@@ -92,6 +92,7 @@ def test_a_history_of_another_catalogue_is_refused():
 def test_blocks_change_nothing(monkeypatch):
     model, queries = EASE().fit(toy()), toy().queries([0, 1, 2, 3, 4, -1])
     whole = model.recommend(queries, 3)
+    monkeypatch.setattr(history, "BLOCK_ROWS", 1)
     monkeypatch.setattr(history, "BLOCK_FLOATS", 2 * 7)  # two rows a block
     assert_same(model.recommend(queries, 3), whole)
 
@@ -113,8 +114,8 @@ def test_a_folder_of_something_else_is_refused(folder, key, value):
 
 
 def test_an_unknown_recommender_is_refused(folder):
-    edit(folder, name="eese")
-    expect_error(ModelError, lambda: load_recommender(folder), "'eese'", "registered", "did you mean 'ease'?")
+    edit(folder, name="eaze")
+    expect_error(ModelError, lambda: load_recommender(folder), "'eaze'", "registered", "did you mean 'ease'?")
     edit(folder, name=None)
     expect_error(ModelError, lambda: load_recommender(folder), "None", "a name")
 

@@ -11,10 +11,8 @@ import pytest
 import torch
 
 from llmrec.classic.recall.history import popularity
-from llmrec.classic.recall.neural import restore
 from llmrec.classic.recall.rqvae import RQVAEConfig
 from llmrec.classic.recall.semantic_ids import SemanticIds
-from llmrec.classic.recall.seq2seq import Seq2Seq
 from llmrec.classic.recall.tiger import TIGER, PooledPairs, TIGERConfig
 from llmrec.config import Part, load_config
 from llmrec.data import Queries, Targets
@@ -66,9 +64,7 @@ def test_scores_are_log_probabilities_of_whole_ids(make_data):
     model = tiny(beams=8).fit(data)
     queries = Queries.from_histories([[3, 4], [0, 1, 2, 3, 4]])
     found = model.recommend(queries, 8, exclude_seen=False)
-    module = Seq2Seq(model.config, model.semantic_ids)
-    restore(module, model._arrays)
-    module.eval()
+    module = model._generation.module
     for row, history in enumerate(queries.lists()):
         with torch.inference_mode():
             each = module.logprobs(torch.tensor([history] * 8), torch.tensor(found.items[row].tolist()))
@@ -87,13 +83,23 @@ def test_items_that_no_beam_found_follow_by_popularity():
 
 
 def test_an_item_that_nobody_touched_is_generated():
-    """Gattaca, item 6, has a text and so an id: with all beams it is scored above the tail."""
+    """Gattaca, item 6, has a text and so an id: its score is its id's log-probability, and a history of it is read."""
     model = tiny(beams=7).fit(toy())
     found = model.recommend(Queries.from_histories([(0,)]), 7, exclude_seen=False)
-    assert model.semantic_ids.known.all()
-    assert found.scores.min() > found.scores.max() - 20
-    only = TIGER(model.config).fit(toy()).recommend(Queries.from_histories([(6,)]), 1)
-    assert only.scores[0, 0] < 0  # a history of it says something: no count of users
+    with torch.inference_mode():
+        alone = model._generation.module.logprobs(torch.tensor([[0]]), torch.tensor([6])).item()
+    assert found.scores[0, found.items[0].tolist().index(6)] == pytest.approx(alone, rel=1e-4)
+    assert model.recommend(Queries.from_histories([(6,)]), 1).scores[0, 0] < 0  # no count of users
+
+
+def test_a_cold_item_follows_its_text(make_data):
+    """Item 4 is new and has the text of item 1, which comes after item 0; item 5 is new and has that of item 3."""
+    data = make_data([[0, 1], [2, 3]] * 8, 6)
+    data = replace(data, item_table=pl.DataFrame({"title": ["east", "west", "north", "south", "west", "south"]}))
+    model = tiny(epochs=60, learning_rate=1e-2, dropout=0.0, beams=6).fit(data)
+    assert model.collisions >= 2
+    found = model.recommend(Queries.from_histories([[0], [2]]), 5)
+    assert [row.index(4) < row.index(5) for row in found.items.tolist()] == [True, False]
 
 
 def test_an_item_without_text_is_never_generated_and_histories_skip_it():

@@ -76,6 +76,7 @@ def test_it_equals_a_plain_loop(random_data, monkeypatch, similarity, neighbours
                 near.append(((both / size) ** 1.5, -user))
         for value, user in sorted(near, reverse=True)[:neighbours]:
             expected[query, rows[-user]] += value
+    monkeypatch.setattr(history, "BLOCK_ROWS", 1)
     monkeypatch.setattr(history, "BLOCK_FLOATS", 1000)  # several blocks of queries
     found = model.recommend(Queries.from_histories(asked), 8, exclude_seen=False)
     np.testing.assert_allclose(found.scores, -np.sort(-expected, axis=1)[:, :8], rtol=1e-4)
