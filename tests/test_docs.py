@@ -8,7 +8,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "transformers", "implicit", "matplotlib", "sklearn", "pandas", "vllm", "datasets")
+HEAVY = (
+    "torch",
+    "transformers",
+    "implicit",
+    "matplotlib",
+    "sklearn",
+    "pandas",
+    "vllm",
+    "datasets",
+    "faiss",
+    "gensim",
+    "accelerate",
+    "sentence_transformers",
+)
 
 
 def test_the_tree_in_the_readme_names_every_file():
