@@ -64,16 +64,15 @@ def build(points: FloatArray, config: IndexConfig, seed: int) -> Any:  # noqa: A
         with _one_thread():  # several link the items in an order that differs each time
             index.add(points)
         return index
-    points, cells = _lengthened(points), config.cells(n)
-    d = points.shape[1]
+    cells, (points, alike) = config.cells(n), _lengthened(points)
     means = faiss.Kmeans(
-        d, cells, seed=seed, niter=10, min_points_per_centroid=1, max_points_per_centroid=SAMPLE, spherical=False
+        points.shape[1], cells, seed=seed, niter=10, min_points_per_centroid=1, max_points_per_centroid=SAMPLE
     )
     means.train(points)
-    centres = faiss.IndexFlatL2(d)
+    centres = faiss.IndexFlatL2(points.shape[1])
     centres.add(means.centroids)
-    codes = faiss.ScalarQuantizer.QT_8bit
-    index = faiss.IndexIVFScalarQuantizer(centres, d, cells, codes, faiss.METRIC_L2, False)
+    codes = faiss.ScalarQuantizer.QT_8bit if alike else faiss.ScalarQuantizer.QT_fp16  # 8 bits: steps of one size
+    index = faiss.IndexIVFScalarQuantizer(centres, points.shape[1], cells, codes, faiss.METRIC_L2, False)
     index.train(points[:: max(1, n // (SAMPLE << 10))])
     index.add(points)
     return index
@@ -89,7 +88,7 @@ def usual_effort(index: Any) -> int:  # noqa: ANN401
     return 32 + index.nlist // 32 if isinstance(index, faiss.IndexIVF) else 400
 
 
-def nearest(index: Any, vectors: FloatArray, k: int, effort: int) -> Rows:  # noqa: ANN401
+def nearest(index: Any, vectors: FloatArray, k: int, effort: int, length: float) -> Rows:  # noqa: ANN401
     """Return about the rows of the k largest inner products with each vector (n, d), -1 where fewer are found.
 
     Args:
@@ -97,14 +96,18 @@ def nearest(index: Any, vectors: FloatArray, k: int, effort: int) -> Rows:  # no
         vectors: (n, d), finite.
         k: at most the number of points.
         effort: cells that are looked into (ivf), items kept in view (hnsw).
+        length: of the longest point.
     """
-    if isinstance(index, faiss.IndexIVF):
-        vectors = np.pad(vectors, ((0, 0), (0, index.d - vectors.shape[1])))
-        parameters = faiss.SearchParametersIVF(nprobe=min(effort, index.nlist))
-    else:
+    if isinstance(index, faiss.IndexHNSW):
         parameters = faiss.SearchParametersHNSW(efSearch=max(effort, k))
-    rows: Rows = index.search(np.ascontiguousarray(vectors), k, params=parameters)[1]
-    return rows
+        return np.asarray(index.search(np.ascontiguousarray(vectors), k, params=parameters)[1])
+    d = vectors.shape[1]
+    asked = np.zeros((len(vectors), index.d), np.float32)
+    # As long as the points, which changes no order: what its codes are off would outweigh a short query.
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    asked[:, :d] = vectors * (length / np.where(norms > 0, norms, 1))
+    asked[:, d : d + 1] = -length  # the shift; where there is no such dimension, or all have a zero there, it is lost
+    return np.asarray(index.search(asked, k, params=faiss.SearchParametersIVF(nprobe=min(effort, index.nlist)))[1])
 
 
 def exact(points: FloatArray, vectors: FloatArray, k: int) -> Rows:
@@ -133,17 +136,24 @@ def read(path: Path, n: int) -> Any:  # noqa: ANN401
     return index
 
 
-def _lengthened(points: FloatArray) -> FloatArray:
-    """Return points of equal length: the nearest to a query with zeros behind has the largest inner product with it.
+def longest(points: FloatArray) -> float:
+    """Return the length of the longest point (n, d), 0 where there is none."""
+    return float(np.sqrt(np.einsum("nd,nd->n", points, points, dtype=np.float64).max(initial=0)))
 
-    One dimension more makes up for what a point lacks in length; none is needed where all are as long, to 0.1 %. Zeros
-    fill up to a multiple of ``WIDE``.
+
+def _lengthened(points: FloatArray) -> tuple[FloatArray, bool]:
+    """Return points of equal length M but for a shift, and whether they were as long before, to 0.1 %.
+
+    One dimension more, sqrt(M² - |x|²), makes up for what a point lacks in length: the nearest to a query with a zero
+    there has the largest inner product with it. Shifted by -M it is small for most, where numbers of 16 bits are
+    finest. None is needed where all are as long. Zeros fill up to a multiple of ``WIDE``.
     """
     squares = np.einsum("nd,nd->n", points, points, dtype=np.float64)
-    lacking = np.sqrt(squares.max() - squares)[:, None].astype(np.float32)
-    if squares.min() < 0.998 * squares.max():
-        points = np.hstack([points, lacking])
-    return np.pad(points, ((0, 0), (0, -points.shape[1] % WIDE)))
+    most, alike = squares.max(), bool(squares.min() >= 0.998 * squares.max())
+    if not alike:
+        lacking = np.sqrt(most - squares) - np.sqrt(most)
+        points = np.hstack([points, lacking[:, None].astype(np.float32)])
+    return np.pad(points, ((0, 0), (0, -points.shape[1] % WIDE))), alike
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class VectorIndex:
         effort: int,
     ) -> None:
         self.config, self.index, self.vectors, self.items = config, index, vectors, items
-        self.n_items, self.effort = n_items, effort
+        self.n_items, self.effort, self._length = n_items, effort, faiss_index.longest(vectors)
         self._known = np.zeros(n_items, np.bool_)
         self._known[items] = True
 
@@ -122,7 +122,8 @@ class VectorIndex:
         size = min(k + MORE, len(self.items))
         for step in range(8, 200):
             self.effort = min(int(2 ** (step / 4)), most)
-            share = np.isin(truth, faiss_index.nearest(self.index, asked, size, self.effort) + base).mean()
+            found = faiss_index.nearest(self.index, asked, size, self.effort, self._length) + base
+            share = np.isin(truth, found).mean()
             if share >= self.config.recall:
                 return self
             if self.effort == most:
@@ -191,7 +192,7 @@ class VectorIndex:
         if exact or self.index is None:
             found[there] = faiss_index.exact(self.vectors, vectors[there], size)
         else:
-            found[there] = faiss_index.nearest(self.index, vectors[there], size, self.effort)
+            found[there] = faiss_index.nearest(self.index, vectors[there], size, self.effort, self._length)
         rows = found.reshape(q, -1)
         rows = rows if m == 1 else first_in_row(rows)
         items = np.where(rows >= 0, self.items[rows], -1)

@@ -109,8 +109,8 @@ def test_many_queries_are_fused_in_blocks(monkeypatch):
 
 def test_a_strange_channel_is_refused():
     model = FusedRecommender(members=members())
-    strange = Channels(("eese",), (Candidates([[1]], [[1.0]]),))
-    expect_error(DataError, lambda: model.fuse(strange, 1), "channel 'eese'", "'ease'")
+    strange = Channels(("eaze",), (Candidates([[1]], [[1.0]]),))
+    expect_error(DataError, lambda: model.fuse(strange, 1), "channel 'eaze'", "'ease'")
 
 
 def test_members_are_made_from_the_recipe():
@@ -140,8 +140,8 @@ def test_members_that_do_not_fit_are_refused(make_data):
     expect_error(ConfigError, lambda: load_config(FusedConfig, overrides=["quotas=[0.5, 1.5]"]), "quotas.1 = 1.5")
     expect_error(ConfigError, lambda: FusedRecommender(FusedConfig(channels=("a",))), "channels = ['a']", "2 of them")
     expect_error(ConfigError, lambda: FusedRecommender(FusedConfig(channels=("a", "a"))), "['a', 'a']", "no two")
-    unknown = FusedConfig(members=(Part(name="eese"), Part(name="popular")))
-    expect_error(UnknownNameError, lambda: FusedRecommender(unknown), "'eese'", "'ease'")
+    unknown = FusedConfig(members=(Part(name="eaze"), Part(name="popular")))
+    expect_error(UnknownNameError, lambda: FusedRecommender(unknown), "'eaze'", "'ease'")
     wrong = FusedConfig(members=(Part(name="ease", parameters={"neighbours": 3}), Part(name="popular")))
     expect_error(ConfigError, lambda: FusedRecommender(wrong), "neighbours", "EASEConfig")
     strangers = FusedRecommender(members=[Popular().fit(toy()), Popular().fit(make_data([(0, 1)], 3))])

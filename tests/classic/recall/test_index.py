@@ -198,10 +198,10 @@ def test_cells_and_effort_grow_with_the_catalogue():
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 def test_a_tuned_index_finds_what_was_asked_for_and_looks_no_harder(kind):
-    vectors, queries = random_vectors(5000, 200, 2, seed=11)
+    vectors, queries = random_vectors(5000, 200, 2, d=32, seed=11)
     queries[::3, 1] = np.nan
     vectors = vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) if kind == "hnsw" else 1)
-    config = IndexConfig(kind=kind, ef_construction=40, links=8)
+    config = IndexConfig(kind=kind, ef_construction=10, links=4)
     truth = plain(vectors, queries[:, :1], 100).items
 
     def share(index: VectorIndex) -> float:
