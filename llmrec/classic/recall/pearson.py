@@ -22,8 +22,7 @@ from llmrec.classic.recall.correlation import (
 )
 from llmrec.classic.recall.history import HistoryRecommender, row_blocks
 from llmrec.classic.recall.nearest import popularity_tail, put_tail
-from llmrec.classic.recall.rating_factors import check_items
-from llmrec.classic.recall.rating_factors import rated_histories, rating_matrix
+from llmrec.classic.recall.rating_factors import check_items, rated_histories, rating_matrix
 from llmrec.classic.recall.store import Arrays
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
