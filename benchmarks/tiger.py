@@ -45,7 +45,7 @@ FILE = "Industrial_and_Scientific_5_2016-10-2018-11.csv"
 MODELS = {"popular": Popular, "sasrec": SASRec, "tiger": TIGER}
 SETTINGS = {
     "popular": [],
-    "sasrec": ["history=20", "embedding_dim=64", "dropout=0.5", "epochs=200", "patience=10"],
+    "sasrec": ["history=20", "embedding_dim=64", "dropout=0.5", "epochs=200", "patience=20"],
     "tiger": [
         "history=20",
         "embedding_dim=64",
@@ -54,7 +54,7 @@ SETTINGS = {
         "dropout=0.3",
         "batch_size=128",
         "epochs=100",
-        "patience=10",
+        "patience=20",
         "columns=[title]",
     ],
 }

@@ -23,6 +23,7 @@ from llmrec.protocols import FloatArray
 KIND, SCHEMA_VERSION = "vector-index", 1
 INDEX, VECTORS = "index.faiss", "vectors.npz"
 BLOCK = 1 << 25  # floats of found vectors that are looked at again at once
+CACHED = 1 << 20  # floats that a processor's cache holds
 MORE = 32  # items that are asked for beyond what is needed: equal scores, and what codes of 8 bits confuse
 
 
@@ -137,9 +138,9 @@ class VectorIndex:
     def search(self, vectors: FloatArray, k: int, *, exclude: NDArray[np.int32] | None = None) -> Candidates:
         """Return the k items with the largest inner product with any of a query's vectors.
 
-        Equal scores go to the lower item number. Rows are padded with -1 where fewer than k items are in the index
-        and not excluded, and wholly for a query without vectors. A row that the index alone cannot fill is searched
-        again exactly. What a query gets does not depend on its company, but for rounding in faiss.
+        Equal scores go to the lower item number. Rows are padded with -1 where fewer than k items are in the index and
+        not excluded, and wholly for a query without vectors. A row that is not filled is searched for again, eight
+        times as hard and at last exactly. What a query gets does not depend on its company, but for rounding in faiss.
 
         Args:
             vectors: (q, m, d); a vector with a NaN is none.
@@ -159,12 +160,12 @@ class VectorIndex:
         # Rounded up to few sizes, each searched for at once.
         extra = 2 ** np.ceil(np.log2(np.maximum(n_seen, MORE))).astype(np.int64)
         items, scores = np.full((len(vectors), k), -1, np.int32), np.full((len(vectors), k), np.nan, np.float32)
-        for exact in (False, True):
+        for effort in (self.effort, 8 * self.effort, 0):
             short = (items >= 0).sum(axis=1) < wanted
             for size in (k + np.unique(extra[short])).tolist():
                 rows = np.flatnonzero(short & (k + extra == size))
                 for some in _blocks(rows, vectors.shape[1] * size * self.vectors.shape[1]):
-                    items[some], scores[some] = self._best(vectors[some], k, seen[some], size, exact=exact)
+                    items[some], scores[some] = self._best(vectors[some], k, seen[some], size, effort)
         return Candidates(items, scores)
 
     def _check(self, vectors: FloatArray, seen: NDArray[np.int32]) -> None:
@@ -182,37 +183,31 @@ class VectorIndex:
             )
 
     def _best(
-        self, vectors: FloatArray, k: int, seen: NDArray[np.int32], size: int, *, exact: bool
+        self, vectors: FloatArray, k: int, seen: NDArray[np.int32], size: int, effort: int
     ) -> tuple[NDArray[np.int32], FloatArray]:
-        """Return items and scores (q, k) from the ``size`` nearest items of each vector."""
+        """Return items and scores (q, k) from the ``size`` nearest items of each vector; effort 0 compares all."""
         q, m, _ = vectors.shape
-        there = ~np.isnan(vectors).any(axis=2)
-        found = np.full((q, m, min(size, len(self.items))), -1, np.int32)
-        size = found.shape[2]
-        if exact or self.index is None:
-            found[there] = faiss_index.exact(self.vectors, vectors[there], size)
+        there, size = ~np.isnan(vectors).any(axis=2), min(size, len(self.items))
+        found = np.full((q, m, max(size, k)), -1, np.int32)
+        if effort:
+            found[there, :size] = faiss_index.nearest(self.index, vectors[there], size, effort, self._length)
         else:
-            found[there] = faiss_index.nearest(self.index, vectors[there], size, self.effort, self._length)
+            found[there, :size] = faiss_index.exact(self.vectors, vectors[there], size)
         rows = found.reshape(q, -1)
         rows = rows if m == 1 else first_in_row(rows)
         items = np.where(rows >= 0, self.items[rows], -1)
         base = np.arange(q)[:, None] * self.n_items
         wanted = (rows >= 0) & ~np.isin(items + base, (seen + base)[seen >= 0])
-        scores = np.full(rows.shape, -np.inf, np.float32)
-        scores[wanted] = self._score(rows[wanted], vectors, np.nonzero(wanted)[0])
-        order = np.lexsort((items, -scores), axis=1)[:, :k]
-        order = np.pad(order, ((0, 0), (0, k - order.shape[1])), mode="edge")
-        kept = np.take_along_axis(wanted, order, axis=1) & (np.arange(k) < rows.shape[1])
-        best = np.where(kept, np.take_along_axis(items, order, axis=1), -1)
-        return best.astype(np.int32), np.where(kept, np.take_along_axis(scores, order, axis=1), np.float32(np.nan))
+        return _first(items, np.where(wanted, self._score(rows, vectors), np.float32(-np.inf)), k)
 
-    def _score(self, rows: Rows, vectors: FloatArray, query: Rows) -> FloatArray:
-        """Return the exact scores of rows (n,), each the largest over the vectors of its query (n,)."""
-        stored = self.vectors[rows]
-        best = np.full(len(rows), -np.inf, np.float32)
-        for number in range(vectors.shape[1]):
-            # Not a matrix product: its rounding depends on the place in the matrix, and equal vectors must tie.
-            np.fmax(best, (stored * vectors[query, number]).sum(axis=1), out=best)
+    def _score(self, rows: Rows, vectors: FloatArray) -> FloatArray:
+        """Return the exact scores of rows (q, n), each the largest over the vectors of its query; -1 gets any."""
+        best = np.full(rows.shape, -np.inf, np.float32)
+        for some in _blocks(np.arange(len(rows)), rows.shape[1] * vectors.shape[2], CACHED):
+            stored = self.vectors[rows[some]]
+            for number in range(vectors.shape[1]):
+                # Not a matrix product: its rounding depends on the place in the matrix, and equal vectors must tie.
+                best[some] = np.fmax(best[some], np.einsum("qnd,qd->qn", stored, vectors[some, number]))
         return best
 
     def matches(self, vectors: FloatArray, servable: NDArray[np.bool_]) -> bool:
@@ -255,9 +250,24 @@ class VectorIndex:
         return cls(config, index, arrays["vectors"], items, about["n_items"], about["effort"])
 
 
-def _blocks(rows: Rows, floats_per_row: int) -> Iterator[Rows]:
-    """Yield parts of ``rows`` that take at most ``BLOCK`` floats together; at least one row each."""
-    step = max(1, BLOCK // max(1, floats_per_row))
+def _first(items: NDArray[np.int64], scores: FloatArray, k: int) -> tuple[NDArray[np.int32], FloatArray]:
+    """Return the k best of each row, -1 and NaN where the score is -inf; equal scores go to the lower item number.
+
+    Each score becomes an integer that orders as it does, with the item in its low bits: sorting those is several times
+    faster than sorting by two keys.
+    """
+    bits = (scores + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0, so that the two tie
+    descending = np.where(bits >> 31, bits, ~(bits | np.uint32(1 << 31)))
+    keys = np.sort((descending.astype(np.uint64) << np.uint64(32)) | items.astype(np.uint32), axis=1)[:, :k]
+    descending = (keys >> np.uint64(32)).astype(np.uint32)
+    best = np.where(descending >> 31, descending, ~descending & np.uint32(0x7FFFFFFF)).view(np.float32)
+    there = best > -np.inf
+    return np.where(there, keys.astype(np.uint32).view(np.int32), -1), np.where(there, best, np.float32(np.nan))
+
+
+def _blocks(rows: Rows, floats_per_row: int, floats: int | None = None) -> Iterator[Rows]:
+    """Yield parts of ``rows`` that take at most ``floats`` (``BLOCK``) together; at least one row each."""
+    step = max(1, (floats or BLOCK) // max(1, floats_per_row))
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
 

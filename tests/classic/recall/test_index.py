@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmrec.classic.recall import faiss_index
 from llmrec.classic.recall.faiss_index import IndexConfig
-from llmrec.classic.recall.index import VectorIndex
+from llmrec.classic.recall.index import VectorIndex, _first
 from llmrec.data import Candidates
 from llmrec.errors import DataError, ModelError
 from llmrec.testing import assert_same, expect_error
@@ -53,6 +53,15 @@ def test_inner_products_by_hand():
         assert both.scores[0].tolist() == [0, 0, -1]
         seen = index.search(np.array([[[1.0, 2.0]]]), 4, exclude=np.array([[-1, 3, 0, 3]]))
         assert seen.items.tolist() == [[2, 1, 4, -1]]
+
+
+def test_the_first_of_a_row_by_hand():
+    """-0.0 ties with 0.0, and what is never wanted (-inf) is padding, whatever its item."""
+    items, scores = np.array([[7, 3, 5, 9, 1]]), np.array([[0.0, -0.0, -2.5, 8, -np.inf]], np.float32)
+    for k, best in ((2, [9, 3]), (5, [9, 3, 7, 5, -1])):
+        found, their = _first(items, scores, k)
+        assert found.tolist() == [best]
+        np.testing.assert_array_equal(their, np.array([[8, 0, 0, -2.5, np.nan][:k]], np.float32))
 
 
 @given(st.integers(1, 60), st.integers(1, 3), st.integers(0, 20), st.sampled_from(KINDS), st.integers(0, 99))
