@@ -143,7 +143,7 @@ def run(name: str, config: Config, arguments: argparse.Namespace) -> None:
     for part in parts:
         show(name, part, model, targets[part])
     if arguments.refit and name != "popular":
-        epochs = int(np.argmax(model._arrays["validation_ndcg"])) + 1  # noqa: SLF001
+        epochs = int(np.argmax(model.validation_ndcg)) + 1
         again = MODELS[name](config.model_copy(update={"epochs": epochs}))
         again.fit(more, seed=arguments.seed, watch=Watch(report=progress(name)))
         show(f"{name}, refit for {epochs} epochs", "test", again, targets["test"])

@@ -36,7 +36,7 @@ class EGESConfig(SkipGramConfig):
     """Walks from each item in an epoch."""
     walk_length: int = Field(10, ge=2)
     """Items of a walk."""
-    side: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
     """Columns of the item table; null takes what is there of categories, subcategory, brand, author; () none."""
 
 
@@ -48,7 +48,7 @@ class EGES(HistoryRecommender[EGESConfig]):
     H = sum exp(aj) Wj / sum exp(aj), the weights a being its own. An item that nothing ever followed starts no walk: it
     has the mean of its side vectors instead, so that **items without any event are proposed**. An item is scored by the
     cosine of its vector with the mean of the newest items' (unit) vectors. Where there is no side information either,
-    an item comes last, and histories skip it. Without any column (``side=()``) this is the paper's BGE, which serves no
+    an item comes last, and histories skip it. Without columns (``columns=()``) it is the paper's BGE, which serves no
     new items.
 
     Paper: Wang et al., Billion-scale Commodity Embedding for E-commerce Recommendation in Alibaba, KDD 2018. Differs: a
@@ -75,7 +75,7 @@ class EGES(HistoryRecommender[EGESConfig]):
 
     def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:
         config, n_items = self.config, len(data.items)
-        sessions, side = cut_sessions(data, config.gap), read_side(data, config.side)
+        sessions, side = cut_sessions(data, config.gap), read_side(data, config.columns)
         graph = Graph.of(sessions, n_items)
         with torch.random.fork_rng():
             torch.manual_seed(seed)

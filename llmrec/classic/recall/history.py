@@ -79,6 +79,11 @@ class HistoryRecommender(ABC, Generic[C]):
         """How many users had each item, float32 (n_items,)."""
         return cast("FloatArray", self._arrays["popularity"])
 
+    @property
+    def validation_ndcg(self) -> NDArray[np.float64]:
+        """Validation NDCG@10 after each epoch of training; empty for models without epochs or validation."""
+        return self._arrays.get("validation_ndcg", np.zeros(0))
+
     def fit(self, data: Dataset, *, seed: int = 0, watch: Watch = UNWATCHED) -> Self:
         """Learn from ``data`` and return itself.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from llmrec.classic.recall.history import history_matrix
+from llmrec.classic.recall.store import Arrays
+from llmrec.data import Queries
 from llmrec.protocols import FloatArray
 
 Numbers = NDArray[np.int64]
@@ -65,3 +68,32 @@ def put_tail(scores: FloatArray, tail: FloatArray) -> FloatArray:
     """
     alone = (scores == 0) & scores.any(axis=1, keepdims=True)
     return np.where(alone, tail, np.where(scores < 0, scores - 1, scores))
+
+
+def similarity_arrays(similarity: csr_matrix) -> Arrays:
+    """Return a sparse matrix as the arrays that a model of item similarities keeps."""
+    return {
+        "similarity": similarity.data.astype(np.float32, copy=False),
+        "indices": similarity.indices,
+        "indptr": similarity.indptr,
+    }
+
+
+class Similarities:
+    """What an item-to-item model has learned, and how it scores: similarities summed over the history.
+
+    Args:
+        arrays: what ``similarity_arrays`` returned, with ``popularity``; a ValueError where they do not fit.
+        n_items: size of the catalogue.
+    """
+
+    def __init__(self, arrays: Arrays, n_items: int) -> None:
+        parts = (arrays["similarity"], arrays["indices"], arrays["indptr"])
+        self.matrix = csr_matrix(parts, shape=(n_items, n_items))
+        self.matrix.check_format(full_check=True)
+        self._tail = popularity_tail(arrays["popularity"])
+
+    def scores(self, queries: Queries) -> FloatArray:
+        """Return (q, n_items); items without a neighbour in the history come last, by popularity."""
+        histories = history_matrix(queries, self.matrix.shape[0])
+        return put_tail(cast("FloatArray", (histories @ self.matrix).toarray()), self._tail)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
-import numpy as np
 from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight, normalize, tfidf_weight
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from llmrec.classic.recall.history import HistoryRecommender, history_matrix, seen_matrix
-from llmrec.classic.recall.nearest import popularity_tail, put_tail
+from llmrec.classic.recall.history import HistoryRecommender, seen_matrix
+from llmrec.classic.recall.nearest import Similarities, similarity_arrays
 from llmrec.classic.recall.store import Arrays
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
@@ -56,15 +55,15 @@ class ItemKNN(HistoryRecommender[ItemKNNConfig]):
             weighted = bm25_weight(items, self.config.bm25_k1, self.config.bm25_b)
         model = ItemItemRecommender(K=self.config.neighbours)
         model.fit(weighted.T.tocsr(), show_progress=False)
-        found = model.similarity
-        return {"similarity": found.data.astype(np.float32), "indices": found.indices, "indptr": found.indptr}
+        return similarity_arrays(model.similarity)
 
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
-        parts = (arrays["similarity"], arrays["indices"], arrays["indptr"])
-        self.similarity = csr_matrix(parts, shape=(n_items, n_items))
-        self.similarity.check_format(full_check=True)
-        self._tail = popularity_tail(arrays["popularity"])
+        self._similarities = Similarities(arrays, n_items)
 
     def _score(self, queries: Queries) -> FloatArray:
-        histories = history_matrix(queries, self.catalogue.n_items)
-        return put_tail(cast("FloatArray", (histories @ self.similarity).toarray()), self._tail)
+        return self._similarities.scores(queries)
+
+    @property
+    def similarity(self) -> csr_matrix:
+        """What was learned, (n_items, n_items): row i has the neighbours of item i."""
+        return self._similarities.matrix

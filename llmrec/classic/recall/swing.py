@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from llmrec.classic.recall.history import HistoryRecommender, history_matrix, seen_matrix
-from llmrec.classic.recall.nearest import Numbers, best_of_rows, nearest_matrix, popularity_tail, put_tail, ranges
+from llmrec.classic.recall.history import HistoryRecommender, seen_matrix
+from llmrec.classic.recall.nearest import Numbers, Similarities, best_of_rows, nearest_matrix, ranges, similarity_arrays
 from llmrec.classic.recall.store import Arrays
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
@@ -63,17 +63,18 @@ class Swing(HistoryRecommender[SwingConfig]):
         kept = [_best(found, self.config.neighbours) for found in chain(graph.few(), graph.many())]
         rows, columns, values = (np.concatenate(parts) for parts in zip(*kept, strict=True))
         similarity = nearest_matrix(rows, columns, values, (graph.n_items, graph.n_items), self.config.neighbours)
-        return {"similarity": similarity.data, "indices": similarity.indices, "indptr": similarity.indptr}
+        return similarity_arrays(similarity)
 
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
-        parts = (arrays["similarity"], arrays["indices"], arrays["indptr"])
-        self.similarity = csr_matrix(parts, shape=(n_items, n_items))
-        self.similarity.check_format(full_check=True)
-        self._tail = popularity_tail(arrays["popularity"])
+        self._similarities = Similarities(arrays, n_items)
 
     def _score(self, queries: Queries) -> FloatArray:
-        histories = history_matrix(queries, self.catalogue.n_items)
-        return put_tail(cast("FloatArray", (histories @ self.similarity).toarray()), self._tail)
+        return self._similarities.scores(queries)
+
+    @property
+    def similarity(self) -> csr_matrix:
+        """What was learned, (n_items, n_items): row i has the neighbours of item i."""
+        return self._similarities.matrix
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class TestEGES(RecommenderContract):
 
 class TestEGESWithSideInformation(RecommenderContract):
     def make(self) -> EGES:
-        return EGES(SMALL.model_copy(update={"side": ("title",)}))
+        return EGES(SMALL.model_copy(update={"columns": ("title",)}))
 
 
 def two_items() -> Weighed:
@@ -129,9 +129,9 @@ def test_without_side_information_new_items_come_last():
 
 
 def test_side_information_is_a_choice():
-    bare = EGES(CONFIG.model_copy(update={"epochs": 1, "side": ()})).fit(blocks())
+    bare = EGES(CONFIG.model_copy(update={"epochs": 1, "columns": ()})).fit(blocks())
     assert not bare.servable[10:].any()
-    wrong = EGES(CONFIG.model_copy(update={"side": ("genre",)}))
+    wrong = EGES(CONFIG.model_copy(update={"columns": ("genre",)}))
     expect_error(DataError, lambda: wrong.fit(blocks()), "'genre'", "categories")
 
 

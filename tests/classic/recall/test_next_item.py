@@ -143,7 +143,7 @@ def test_validation_is_kept_and_the_best_epoch_comes_back():
     split = leave_last_out(toy())
     model = SASRec(SASRecConfig(**{**SMALL, "epochs": 6, "patience": 6, "learning_rate": 0.05}))
     model.fit(split.train, watch=Watch(valid=split.valid))
-    values = model._arrays["validation_ndcg"]
+    values = model.validation_ndcg
     assert len(values) == 6
     found = model.recommend(split.valid.queries, 5).items
     hits = found == split.valid.relevant[:, :1]
