@@ -27,7 +27,7 @@ import polars as pl
 from plain_swing import plain_swing
 from sklearn.model_selection import train_test_split
 
-from llmrec.classic.recall.store import RecallModel
+from llmrec.classic.recall.base.store import RecallModel
 from llmrec.classic.recall.swing import Swing, SwingConfig
 from llmrec.config import load_config, make_config
 from llmrec.data import Dataset, Interactions, Targets

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from recall import METRICS, add_data, read_split
 
+from llmrec.classic.recall.base.store import load_recommender
 from llmrec.classic.recall.fuse import reciprocal_rank_fusion, weighted_fusion
-from llmrec.classic.recall.store import load_recommender
 from llmrec.data import Candidates, Targets
 from llmrec.eval.metrics import compute
 from llmrec.eval.significance import bootstrap_interval, paired_test

@@ -15,7 +15,7 @@ import os
 import time
 from pathlib import Path
 
-from llmrec.classic.recall.store import load_recommender
+from llmrec.classic.recall.base.store import load_recommender
 from llmrec.config import load_config
 from llmrec.data import Split
 from llmrec.data.files import read_json, write_json

@@ -13,10 +13,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from llmrec.classic.recall.channel_report import SHARED, channel_report
-from llmrec.classic.recall.curves import write_curves
+from llmrec.classic.recall.base.store import check_catalogue, load_recommender
 from llmrec.classic.recall.fused import FusedRecommender
-from llmrec.classic.recall.store import check_catalogue, load_recommender
+from llmrec.classic.recall.fusion.channel_report import SHARED, channel_report
+from llmrec.classic.recall.neural.curves import write_curves
 from llmrec.cli.console import as_table, console, progress
 from llmrec.config import describe_fields, load_config, write_run
 from llmrec.data import Split

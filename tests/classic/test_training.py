@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from llmrec.classic.recall.store import read_arrays
+from llmrec.classic.recall.base.store import read_arrays
 from llmrec.classic.training import STATE, Log, TrainingConfig, train
 from llmrec.data import Dataset, Interactions, Vocabulary
 from llmrec.data_prep.split import leave_last_out

@@ -12,16 +12,25 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from llmrec.classic.recall.centroid import Centroids, unit
-from llmrec.classic.recall.history import HistoryRecommender
-from llmrec.classic.recall.sessions import Sessions, cut_sessions
-from llmrec.classic.recall.side import single_values
-from llmrec.classic.recall.skipgram import Noise, SkipGram, SkipGramConfig, Stretches, train_vectors, uniform_embedding
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.history import HistoryRecommender
+from llmrec.classic.recall.base.side import single_values
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.base.vectors import AnswersByVectors
+from llmrec.classic.recall.item_vectors.centroid import unit
+from llmrec.classic.recall.item_vectors.sessions import Sessions, cut_sessions
+from llmrec.classic.recall.item_vectors.skipgram import (
+    Noise,
+    SkipGram,
+    SkipGramConfig,
+    Stretches,
+    centroids,
+    fit_vectors,
+    uniform_embedding,
+)
 from llmrec.config import Config
-from llmrec.data import Dataset, Queries
+from llmrec.data import Dataset
 from llmrec.errors import DataError
-from llmrec.protocols import FloatArray, Watch
+from llmrec.protocols import Watch
 
 
 class AirbnbConfig(SkipGramConfig):
@@ -37,7 +46,7 @@ class AirbnbConfig(SkipGramConfig):
     """Negatives of the same market for each pair of near items; only read with a market."""
 
 
-class Airbnb(HistoryRecommender[AirbnbConfig]):
+class Airbnb(AnswersByVectors, HistoryRecommender[AirbnbConfig]):
     """Items seen near one another in a session, and near what their session led to.
 
     For each centre l with vector v and each near item c with context vector v', the loss is -log s(v'_c v_l); the
@@ -55,20 +64,6 @@ class Airbnb(HistoryRecommender[AirbnbConfig]):
     name: ClassVar[str] = "airbnb"
     config_class: ClassVar[type[Config]] = AirbnbConfig
 
-    @property
-    def item_vectors(self) -> FloatArray:
-        """The vectors of all items, (n_items, d), of length 1."""
-        return self._centroids.items
-
-    @property
-    def servable(self) -> NDArray[np.bool_]:
-        """Which items shared a session with another one, (n_items,)."""
-        return self._centroids.servable
-
-    def query_vectors(self, queries: Queries) -> FloatArray:
-        """Return (q, 1, d): the mean of the newest items' vectors, NaN where the history says nothing."""
-        return self._centroids.query_vectors(queries)
-
     def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:
         sessions = cut_sessions(data, self.config.gap)
         booked = next_booked(sessions, bookings(data, sessions, self.config.booked_above))
@@ -81,29 +76,10 @@ class Airbnb(HistoryRecommender[AirbnbConfig]):
             vectors = unit(module.vectors.weight.detach().float().cpu().numpy())
             return {"vectors": vectors, "servable": sessions.frequency(len(data.items)) > 0}
 
-        train_vectors(
-            module,
-            batches,
-            self.config,
-            model=self.name,
-            data=data,
-            seed=seed,
-            watch=watch,
-            serve=lambda: self._serve(arrays()),
-        )
-        return arrays()
+        return fit_vectors(module, batches, self.config, arrays, name=self.name, data=data, seed=seed, watch=watch)
 
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
-        if len(arrays["servable"]) != n_items:
-            raise ValueError(f"servable of shape {arrays['servable'].shape}")
-        self._centroids = self._serve(arrays)
-
-    def _serve(self, arrays: Arrays) -> Centroids:
-        vectors = arrays["vectors"]
-        return Centroids(vectors, vectors, arrays["servable"], self.config.history, self.config.decay)
-
-    def _score(self, queries: Queries) -> FloatArray:
-        return self._centroids.scores(queries)
+        self._vectors = centroids(arrays, self.config, n_items)
 
 
 class Listings(nn.Module):

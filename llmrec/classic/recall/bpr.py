@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import expit
 
-from llmrec.classic.recall.history import HistoryRecommender, history_matrix, row_blocks, seen_matrix
-from llmrec.classic.recall.store import Arrays
-from llmrec.classic.recall.vectors import vector_scores
+from llmrec.classic.recall.base.history import HistoryRecommender, history_matrix, row_blocks, seen_matrix
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.base.vectors import vector_scores
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.protocols import FloatArray, Watch

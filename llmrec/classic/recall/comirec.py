@@ -9,12 +9,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from llmrec.classic.recall.capsules import route
-from llmrec.classic.recall.encoder import Encoder
-from llmrec.classic.recall.interests import Extractor, InterestEncoder
-from llmrec.classic.recall.neural import NeuralRecommender
-from llmrec.classic.recall.pairs import PairsConfig, pairs
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.neural.capsules import route
+from llmrec.classic.recall.neural.encoder import Encoder
+from llmrec.classic.recall.neural.interests import Extractor, InterestEncoder
+from llmrec.classic.recall.neural.pairs import PairsConfig, pairs
+from llmrec.classic.recall.neural.recommender import NeuralRecommender
 from llmrec.classic.training import Batches
 from llmrec.config import Config
 from llmrec.data import Dataset

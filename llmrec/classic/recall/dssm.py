@@ -11,12 +11,12 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from pydantic import Field
 from torch import Tensor, nn
 
-from llmrec.classic.recall.encoder import Encoder
-from llmrec.classic.recall.features import FeatureEmbedding
-from llmrec.classic.recall.losses import in_batch_softmax
-from llmrec.classic.recall.neural import NeuralRecommender
-from llmrec.classic.recall.store import Arrays
-from llmrec.classic.recall.towers import HistoryPooling, TowerConfig, draw_chances, layers, pairs, tower_features
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.neural.encoder import Encoder
+from llmrec.classic.recall.neural.features import FeatureEmbedding
+from llmrec.classic.recall.neural.losses import in_batch_softmax
+from llmrec.classic.recall.neural.recommender import NeuralRecommender
+from llmrec.classic.recall.neural.towers import HistoryPooling, TowerConfig, draw_chances, layers, pairs, tower_features
 from llmrec.classic.training import Batches
 from llmrec.config import Config
 from llmrec.data import Dataset

@@ -11,15 +11,23 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from llmrec.classic.recall.centroid import Centroids, unit
-from llmrec.classic.recall.graph import Graph, Walks
-from llmrec.classic.recall.history import HistoryRecommender, row_blocks
-from llmrec.classic.recall.sessions import cut_sessions
-from llmrec.classic.recall.side import Side, read_side
-from llmrec.classic.recall.skipgram import Noise, SkipGram, SkipGramConfig, train_vectors, uniform_embedding
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.history import HistoryRecommender, row_blocks
+from llmrec.classic.recall.base.side import Side, read_side
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.base.vectors import AnswersByVectors
+from llmrec.classic.recall.item_vectors.centroid import unit
+from llmrec.classic.recall.item_vectors.graph import Graph, Walks
+from llmrec.classic.recall.item_vectors.sessions import cut_sessions
+from llmrec.classic.recall.item_vectors.skipgram import (
+    Noise,
+    SkipGram,
+    SkipGramConfig,
+    centroids,
+    fit_vectors,
+    uniform_embedding,
+)
 from llmrec.config import Config
-from llmrec.data import Dataset, Queries
+from llmrec.data import Dataset
 from llmrec.protocols import FloatArray, Watch
 
 
@@ -40,7 +48,7 @@ class EGESConfig(SkipGramConfig):
     """Columns of the item table; null takes what is there of categories, subcategory, brand, author; () none."""
 
 
-class EGES(HistoryRecommender[EGESConfig]):
+class EGES(AnswersByVectors, HistoryRecommender[EGESConfig]):
     """Skip-gram on walks over the item graph; an item's vector is its own and those of its side information, weighed.
 
     The graph has an edge from each item to the next of the same session, and walks take edges by their weight. Item v
@@ -59,20 +67,6 @@ class EGES(HistoryRecommender[EGESConfig]):
     name: ClassVar[str] = "eges"
     config_class: ClassVar[type[Config]] = EGESConfig
 
-    @property
-    def item_vectors(self) -> FloatArray:
-        """The vectors of all items, (n_items, d), of length 1."""
-        return self._centroids.items
-
-    @property
-    def servable(self) -> NDArray[np.bool_]:
-        """Which items have an edge in the graph or side information, (n_items,)."""
-        return self._centroids.servable
-
-    def query_vectors(self, queries: Queries) -> FloatArray:
-        """Return (q, 1, d): the mean of the newest items' vectors, NaN where the history says nothing."""
-        return self._centroids.query_vectors(queries)
-
     def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:
         config, n_items = self.config, len(data.items)
         sessions, side = cut_sessions(data, config.gap), read_side(data, config.columns)
@@ -89,29 +83,10 @@ class EGES(HistoryRecommender[EGESConfig]):
             vectors, servable = item_vectors(weighed, graph.leads_on)
             return {"vectors": unit(vectors), "servable": servable}
 
-        train_vectors(
-            module,
-            batches,
-            config,
-            model=self.name,
-            data=data,
-            seed=seed,
-            watch=watch,
-            serve=lambda: self._serve(arrays()),
-        )
-        return arrays()
+        return fit_vectors(module, batches, config, arrays, name=self.name, data=data, seed=seed, watch=watch)
 
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
-        if len(arrays["servable"]) != n_items:
-            raise ValueError(f"servable of shape {arrays['servable'].shape}")
-        self._centroids = self._serve(arrays)
-
-    def _serve(self, arrays: Arrays) -> Centroids:
-        vectors = arrays["vectors"]
-        return Centroids(vectors, vectors, arrays["servable"], self.config.history, self.config.decay)
-
-    def _score(self, queries: Queries) -> FloatArray:
-        return self._centroids.scores(queries)
+        self._vectors = centroids(arrays, self.config, n_items)
 
 
 class Weighed(nn.Module):

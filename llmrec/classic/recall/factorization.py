@@ -11,10 +11,10 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from llmrec.classic.recall.history import HistoryRecommender, history_matrix, seen_matrix
-from llmrec.classic.recall.ridge import solve_rows
-from llmrec.classic.recall.store import Arrays
-from llmrec.classic.recall.vectors import vector_scores
+from llmrec.classic.recall.base.history import HistoryRecommender, history_matrix, seen_matrix
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.base.vectors import vector_scores
+from llmrec.classic.recall.factors.ridge import solve_rows
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.errors import ModelError

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from llmrec.classic.recall.columns import text_lists
-from llmrec.classic.recall.history import HistoryRecommender, history_matrix, popularity
-from llmrec.classic.recall.nearest import best_of_rows, popularity_tail, put_tail, ranges
+from llmrec.classic.recall.base.columns import text_lists
+from llmrec.classic.recall.base.history import HistoryRecommender, history_matrix, popularity
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.neighbourhood.nearest import best_of_rows, popularity_tail, put_tail, ranges
 from llmrec.classic.recall.rules import recent_users
-from llmrec.classic.recall.store import Arrays
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.data.vocabulary import Vocabulary

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from llmrec.classic.recall.union import check_lists, pad, union
+from llmrec.classic.recall.fusion.union import check_lists, pad, union
 from llmrec.data import Candidates
 from llmrec.errors import DataError
 

@@ -10,10 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from llmrec.classic.recall.channels import Channels
-from llmrec.classic.recall.fuse import Normalise, reciprocal_rank_fusion, weighted_fusion
-from llmrec.classic.recall.interleave import quota_fusion, snake_merge
-from llmrec.classic.recall.store import (
+from llmrec.classic.recall.base.store import (
     Catalogue,
     RecallModel,
     load_recommender,
@@ -23,6 +20,9 @@ from llmrec.classic.recall.store import (
     read_config,
     write_about,
 )
+from llmrec.classic.recall.fuse import Normalise, reciprocal_rank_fusion, weighted_fusion
+from llmrec.classic.recall.fusion.channels import Channels
+from llmrec.classic.recall.interleave import quota_fusion, snake_merge
 from llmrec.config import Config, Part
 from llmrec.data import Candidates, Dataset, Queries
 from llmrec.data.candidates import check_k

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmrec.classic.recall import faiss_index
+from llmrec.classic.recall.base.store import AGAIN, read_arrays, read_config
 from llmrec.classic.recall.faiss_index import IndexConfig, Rows
-from llmrec.classic.recall.store import AGAIN, read_arrays, read_config
 from llmrec.data import Candidates
 from llmrec.data.candidates import check_k
 from llmrec.data.files import atomic_folder, read_json, save_arrays, write_json

@@ -8,10 +8,8 @@ from typing import ClassVar, Protocol, Self, cast
 
 import numpy as np
 
-from llmrec.classic.recall.faiss_index import IndexConfig
-from llmrec.classic.recall.history import history_matrix
-from llmrec.classic.recall.index import VectorIndex
-from llmrec.classic.recall.store import (
+from llmrec.classic.recall.base.history import history_matrix
+from llmrec.classic.recall.base.store import (
     Catalogue,
     RecallModel,
     load_recommender,
@@ -21,6 +19,8 @@ from llmrec.classic.recall.store import (
     read_config,
     write_about,
 )
+from llmrec.classic.recall.faiss_index import IndexConfig
+from llmrec.classic.recall.index import VectorIndex
 from llmrec.config import Config, Part
 from llmrec.data import Candidates, Dataset, Queries
 from llmrec.data.candidates import check_k

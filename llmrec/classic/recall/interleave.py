@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmrec.classic.recall.fuse import reciprocal_rank_fusion
-from llmrec.classic.recall.union import Columns, check_lists, pad, union
+from llmrec.classic.recall.fusion.union import Columns, check_lists, pad, union
 from llmrec.data import Candidates
 from llmrec.errors import DataError
 

@@ -9,17 +9,17 @@ from typing import ClassVar, Literal
 import numpy as np
 from gensim.models import Word2Vec
 from gensim.models.callbacks import CallbackAny2Vec
-from numpy.typing import NDArray
 from pydantic import Field
 
-from llmrec.classic.recall.centroid import Centroids, unit
-from llmrec.classic.recall.history import HistoryRecommender
-from llmrec.classic.recall.sessions import Sessions, cut_sessions
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.history import HistoryRecommender
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.base.vectors import AnswersByVectors
+from llmrec.classic.recall.item_vectors.centroid import Centroids, unit
+from llmrec.classic.recall.item_vectors.sessions import Sessions, cut_sessions
 from llmrec.config import Config
-from llmrec.data import Dataset, Queries
+from llmrec.data import Dataset
 from llmrec.errors import DataError
-from llmrec.protocols import FloatArray, Watch
+from llmrec.protocols import Watch
 
 LONGEST = 10_000  # gensim drops what is behind this many words of a sentence
 SENTENCES = 10_000  # turned into words at once
@@ -56,7 +56,7 @@ class Item2VecConfig(Config):
     """What an item of the history weighs against the next newer one."""
 
 
-class Item2Vec(HistoryRecommender[Item2VecConfig]):
+class Item2Vec(AnswersByVectors, HistoryRecommender[Item2VecConfig]):
     """Items near in vector space are near in sessions; skip-gram with negative sampling by ``gensim``.
 
     With ``match=cosine`` an item is scored by the cosine of its vector with the mean of the newest items' (unit)
@@ -74,20 +74,6 @@ class Item2Vec(HistoryRecommender[Item2VecConfig]):
 
     name: ClassVar[str] = "item2vec"
     config_class: ClassVar[type[Config]] = Item2VecConfig
-
-    @property
-    def item_vectors(self) -> FloatArray:
-        """What queries are compared with, (n_items, d)."""
-        return self._centroids.items
-
-    @property
-    def servable(self) -> NDArray[np.bool_]:
-        """Which items have a vector that was learned, (n_items,)."""
-        return self._centroids.servable
-
-    def query_vectors(self, queries: Queries) -> FloatArray:
-        """Return (q, 1, d): the mean of the newest items' vectors, NaN where the history says nothing."""
-        return self._centroids.query_vectors(queries)
 
     def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:
         sessions, n_items = cut_sessions(data, self.config.gap), len(data.items)
@@ -126,15 +112,11 @@ class Item2Vec(HistoryRecommender[Item2VecConfig]):
         )
 
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
-        if len(arrays["servable"]) != n_items:
-            raise ValueError(f"servable of shape {arrays['servable'].shape}")
         items = arrays["contexts" if self.config.match == "context" else "vectors"]
-        self._centroids = Centroids(
-            arrays["vectors"], items, arrays["servable"], self.config.history, self.config.decay
-        )
-
-    def _score(self, queries: Queries) -> FloatArray:
-        return self._centroids.scores(queries)
+        servable = arrays["servable"]
+        if len(servable) != n_items:
+            raise ValueError(f"servable of shape {servable.shape}")
+        self._vectors = Centroids(arrays["vectors"], items, servable, self.config.history, self.config.decay)
 
 
 class Sentences:

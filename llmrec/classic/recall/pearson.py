@@ -10,7 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix, vstack
 
-from llmrec.classic.recall.correlation import (
+from llmrec.classic.recall.base.history import HistoryRecommender, row_blocks
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.factors.rating_factors import check_items, rated_histories, rating_matrix
+from llmrec.classic.recall.neighbourhood.correlation import (
     Correlation,
     Exact,
     centred,
@@ -20,10 +23,7 @@ from llmrec.classic.recall.correlation import (
     sums_over_nearest,
     with_data,
 )
-from llmrec.classic.recall.history import HistoryRecommender, row_blocks
-from llmrec.classic.recall.nearest import popularity_tail, put_tail
-from llmrec.classic.recall.rating_factors import check_items, rated_histories, rating_matrix
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.neighbourhood.nearest import popularity_tail, put_tail
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.errors import DataError

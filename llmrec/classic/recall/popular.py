@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from llmrec.classic.recall.history import HistoryRecommender
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.history import HistoryRecommender
+from llmrec.classic.recall.base.store import Arrays
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.protocols import FloatArray, Watch

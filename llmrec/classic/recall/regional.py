@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from llmrec.classic.recall.columns import scalar_texts
-from llmrec.classic.recall.history import HistoryRecommender, seen_matrix
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.columns import scalar_texts
+from llmrec.classic.recall.base.history import HistoryRecommender, seen_matrix
+from llmrec.classic.recall.base.store import Arrays
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.data.vocabulary import Vocabulary

@@ -9,9 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from llmrec.classic.recall.history import HistoryRecommender, popularity
-from llmrec.classic.recall.nearest import popularity_tail
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.history import HistoryRecommender, popularity
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.neighbourhood.nearest import popularity_tail
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.data.files import require_columns

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from llmrec.classic.recall.batches import Windows
-from llmrec.classic.recall.encoder import Encoder
-from llmrec.classic.recall.neural import NeuralRecommender
-from llmrec.classic.recall.next_item import Layers, NextItemConfig, NextItemEncoder
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.neural.batches import Windows
+from llmrec.classic.recall.neural.encoder import Encoder
+from llmrec.classic.recall.neural.next_item import Layers, NextItemConfig, NextItemEncoder
+from llmrec.classic.recall.neural.recommender import NeuralRecommender
 from llmrec.classic.training import Batches
 from llmrec.config import Config
 from llmrec.data import Dataset

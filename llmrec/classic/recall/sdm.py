@@ -14,11 +14,11 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
-from llmrec.classic.recall.encoder import Encoder, ItemEmbedding
-from llmrec.classic.recall.neural import NeuralRecommender
-from llmrec.classic.recall.pairs import PairsConfig, pairs, pairs_loss
-from llmrec.classic.recall.side import Side, read_side
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.side import Side, read_side
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.neural.encoder import Encoder, ItemEmbedding
+from llmrec.classic.recall.neural.pairs import PairsConfig, pairs, pairs_loss
+from llmrec.classic.recall.neural.recommender import NeuralRecommender
 from llmrec.classic.training import Batches
 from llmrec.config import Config
 from llmrec.data import Dataset

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from llmrec.classic.recall.history import HistoryRecommender
-from llmrec.classic.recall.rating_factors import Loss, RatingFactors, factorize, rating_matrix
-from llmrec.classic.recall.store import Arrays
-from llmrec.classic.recall.vectors import vector_scores
+from llmrec.classic.recall.base.history import HistoryRecommender
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.base.vectors import AnswersByVectors
+from llmrec.classic.recall.factors.rating_factors import Loss, RatingFactors, factorize, rating_matrix
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.errors import DataError
@@ -31,7 +31,7 @@ class SVDConfig(Config):
     """Weight of an unseen item, as if rated 0, where a rating has 1; with 0 only ratings count."""
 
 
-class FunkSVD(HistoryRecommender[SVDConfig]):
+class FunkSVD(AnswersByVectors, HistoryRecommender[SVDConfig]):
     """Predicts the rating p(u)·q(i); a user's p is folded in from the rated history.
 
     What is learned from is the newest value of each user and item. Two uses want two settings:
@@ -55,22 +55,7 @@ class FunkSVD(HistoryRecommender[SVDConfig]):
         return _learn(data, self.config, seed, biased=False)
 
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
-        self._ratings = _adopt(arrays, n_items, self.config, biased=False)
-        self._vectors = self._ratings.item_vectors
-
-    @property
-    def item_vectors(self) -> FloatArray:
-        """The vectors q of all items, (n_items, factors)."""
-        return self._vectors
-
-    @property
-    def servable(self) -> NDArray[np.bool_]:
-        """Which items have training events, (n_items,); the others come last."""
-        return self._ratings.known
-
-    def query_vectors(self, queries: Queries) -> FloatArray:
-        """Return p, (q, 1, factors); NaN where the history says nothing."""
-        return self._ratings.query_vectors(queries)
+        self._vectors: RatingFactors = _adopt(arrays, n_items, self.config, biased=False)
 
     def predict(self, queries: Queries, items: NDArray[np.integer]) -> FloatArray:
         """Return the predicted values (q, c) of items (q, c), within those of training; NaN where an item is -1.
@@ -80,13 +65,10 @@ class FunkSVD(HistoryRecommender[SVDConfig]):
         Raises:
             DataError: items of another shape, or beyond the catalogue.
         """
-        return self._ratings.predict(queries, items)
-
-    def _score(self, queries: Queries) -> FloatArray:
-        return vector_scores(self.query_vectors(queries), self._vectors, self.servable)
+        return self._vectors.predict(queries, items)
 
 
-class BiasSVD(HistoryRecommender[SVDConfig]):
+class BiasSVD(AnswersByVectors, HistoryRecommender[SVDConfig]):
     """Predicts the rating centre + b(u) + b(i) + p(u)·q(i); a user's b and p are folded in from the rated history.
 
     ``FunkSVD`` says how values, unseen items and data without ratings are dealt with. The centre is the mean of all
@@ -104,22 +86,7 @@ class BiasSVD(HistoryRecommender[SVDConfig]):
         return _learn(data, self.config, seed, biased=True)
 
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
-        self._ratings = _adopt(arrays, n_items, self.config, biased=True)
-        self._vectors = self._ratings.item_vectors
-
-    @property
-    def item_vectors(self) -> FloatArray:
-        """The vectors of all items, q, b(i) and 1, (n_items, factors + 2)."""
-        return self._vectors
-
-    @property
-    def servable(self) -> NDArray[np.bool_]:
-        """Which items have training events, (n_items,); the others come last."""
-        return self._ratings.known
-
-    def query_vectors(self, queries: Queries) -> FloatArray:
-        """Return p, 1 and centre + b(u), (q, 1, factors + 2); NaN where the history says nothing."""
-        return self._ratings.query_vectors(queries)
+        self._vectors: RatingFactors = _adopt(arrays, n_items, self.config, biased=True)
 
     def predict(self, queries: Queries, items: NDArray[np.integer]) -> FloatArray:
         """Return the predicted values (q, c) of items (q, c), within those of training; NaN where an item is -1.
@@ -129,10 +96,7 @@ class BiasSVD(HistoryRecommender[SVDConfig]):
         Raises:
             DataError: items of another shape, or beyond the catalogue.
         """
-        return self._ratings.predict(queries, items)
-
-    def _score(self, queries: Queries) -> FloatArray:
-        return vector_scores(self.query_vectors(queries), self._vectors, self.servable)
+        return self._vectors.predict(queries, items)
 
 
 def _loss(config: SVDConfig, *, biased: bool) -> Loss:

@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from llmrec.classic.recall.history import HistoryRecommender, seen_matrix
-from llmrec.classic.recall.nearest import Numbers, Similarities, best_of_rows, nearest_matrix, ranges, similarity_arrays
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.history import HistoryRecommender, seen_matrix
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.neighbourhood.nearest import (
+    Numbers,
+    Similarities,
+    best_of_rows,
+    nearest_matrix,
+    ranges,
+    similarity_arrays,
+)
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.protocols import FloatArray, Watch

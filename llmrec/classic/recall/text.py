@@ -7,14 +7,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import Field
 
-from llmrec.classic.recall.centroid import Centroids
-from llmrec.classic.recall.columns import text_lists
-from llmrec.classic.recall.history import HistoryRecommender, row_blocks
-from llmrec.classic.recall.store import Arrays
-from llmrec.classic.recall.vectors import known_history, vector_scores
+from llmrec.classic.recall.base.columns import text_lists
+from llmrec.classic.recall.base.history import HistoryRecommender, row_blocks
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.base.vectors import AnswersByVectors, answer, known_history
+from llmrec.classic.recall.item_vectors.centroid import Centroids
 from llmrec.config import Config, Part
 from llmrec.data import Dataset, Queries
 from llmrec.data.files import require_columns
@@ -41,7 +40,7 @@ class TextConfig(Config):
     """What an item of the history weighs against the next newer one."""
 
 
-class TextRecommender(HistoryRecommender[TextConfig]):
+class TextRecommender(AnswersByVectors, HistoryRecommender[TextConfig]):
     """Scores an item by the cosine of its text's vector with the history's: no event but the history's is read.
 
     With ``query=mean`` the weighted mean of the history's vectors asks, scaled to length 1. With ``query=max`` each
@@ -53,20 +52,10 @@ class TextRecommender(HistoryRecommender[TextConfig]):
     name: ClassVar[str] = "text"
     config_class: ClassVar[type[Config]] = TextConfig
 
-    @property
-    def item_vectors(self) -> FloatArray:
-        """The vectors of all items' texts, (n_items, d), of length 1; zeros for an item without text."""
-        return self._texts.vectors
-
-    @property
-    def servable(self) -> NDArray[np.bool_]:
-        """Which items have a text, (n_items,)."""
-        return self._texts.servable
-
     def query_vectors(self, queries: Queries) -> FloatArray:
         """Return (q, m, d), NaN where a query has fewer than m vectors; ``query=mean`` has one, max one an item."""
         if self.config.query == "mean" or not queries.history.shape[1]:
-            return self._texts.query_vectors(queries)
+            return self._vectors.query_vectors(queries)
         items, _ = known_history(queries, self.servable, self.config.history)
         weights = np.float32(self.config.decay) ** np.arange(items.shape[1], dtype=np.float32)[::-1, None]
         vectors: FloatArray = np.where(items[:, :, None] >= 0, self.item_vectors[items] * weights, np.float32(np.nan))
@@ -81,15 +70,14 @@ class TextRecommender(HistoryRecommender[TextConfig]):
         if vectors.ndim != 2 or len(vectors) != n_items:
             raise ValueError(f"vectors of shape {vectors.shape}")
         there = np.asarray(vectors.any(axis=1))
-        self._texts = Centroids(vectors, vectors, there, self.config.history, self.config.decay)
+        self._vectors = Centroids(vectors, vectors, there, self.config.history, self.config.decay)
 
     def _score(self, queries: Queries) -> FloatArray:
         if self.config.query == "mean":
-            return self._texts.scores(queries)
+            return answer(self, queries)
         scores = np.zeros((len(queries), len(self.servable)), np.float32)
         for rows in row_blocks(len(queries), self.config.history * max(self.item_vectors.shape)):
-            vectors = self.query_vectors(queries.select(rows))
-            scores[rows] = vector_scores(vectors, self.item_vectors, self.servable)
+            scores[rows] = answer(self, queries.select(rows))
         return scores
 
 

@@ -12,18 +12,18 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from llmrec.classic.recall.batches import POOL, Pairs
-from llmrec.classic.recall.beam_search import TrieBeams
-from llmrec.classic.recall.history import HistoryRecommender, popularity
-from llmrec.classic.recall.neural import learned, restore
-from llmrec.classic.recall.rqvae import RQVAEConfig, fit_rqvae
-from llmrec.classic.recall.semantic_ids import SemanticIds, Trie, given_codes
-from llmrec.classic.recall.seq2seq import Seq2Seq, Seq2SeqConfig, Writer
-from llmrec.classic.recall.serving import validation_ndcg
-from llmrec.classic.recall.store import Arrays, Catalogue
+from llmrec.classic.recall.base.history import HistoryRecommender, popularity
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.base.vectors import known_history
+from llmrec.classic.recall.neural.batches import POOL, Pairs
+from llmrec.classic.recall.neural.fitting import fit_module
+from llmrec.classic.recall.neural.recommender import learned, restore
+from llmrec.classic.recall.semantic.beam_search import TrieBeams
+from llmrec.classic.recall.semantic.ids import SemanticIds, Trie, given_codes
+from llmrec.classic.recall.semantic.rqvae import RQVAEConfig, fit_rqvae
+from llmrec.classic.recall.semantic.seq2seq import Seq2Seq, Seq2SeqConfig, Writer
 from llmrec.classic.recall.text import embed_texts, item_texts
-from llmrec.classic.recall.vectors import known_history
-from llmrec.classic.training import Batch, train
+from llmrec.classic.training import Batch
 from llmrec.config import Config, Part
 from llmrec.data import Dataset, Queries
 from llmrec.llm.embedding import make_embedder
@@ -83,27 +83,20 @@ class TIGER(HistoryRecommender[TIGERConfig]):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             module = Seq2Seq(self.config, ids)
-        measure = None
-        if watch.valid is not None:
-            valid, beams = watch.valid.sample(VALIDATION, seed=seed), min(self.config.beams, VALIDATION_BEAMS)
-            generation = Generation(module, ids, counts, self.config.history, beams)
-
-            def measure() -> float:
-                return validation_ndcg(generation.scores, valid)
-
-        log = train(
+        beams = min(self.config.beams, VALIDATION_BEAMS)
+        generation = Generation(module, ids, counts, self.config.history, beams)
+        known = data.with_interactions(events)
+        log = fit_module(
             module,
-            PooledPairs.of(data.with_interactions(events), self.config.history, self.config.batch_size),
+            PooledPairs.of(known, self.config.history, self.config.batch_size),
             self.config,
+            lambda: generation.scores,
+            name=self.name,
+            data=known,
             seed=seed,
             watch=watch,
-            measure=measure,
-            identity={
-                "model": self.name,
-                "items": Catalogue.of(data).items_digest,
-                "events": len(events),
-                "ids": hashlib.sha256(ids.tokens.astype("<i8").tobytes()).hexdigest(),
-            },
+            asked=VALIDATION,
+            identity={"ids": hashlib.sha256(ids.tokens.astype("<i8").tobytes()).hexdigest()},
         )
         return {**made, **learned(module, log)}
 

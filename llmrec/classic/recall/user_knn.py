@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from llmrec.classic.recall.history import HistoryRecommender, history_matrix, row_blocks, seen_matrix
-from llmrec.classic.recall.nearest import nearest_matrix, popularity_tail, put_tail
-from llmrec.classic.recall.store import Arrays
+from llmrec.classic.recall.base.history import HistoryRecommender, history_matrix, row_blocks, seen_matrix
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.neighbourhood.nearest import nearest_matrix, popularity_tail, put_tail
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.protocols import FloatArray, Watch

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from llmrec.classic.recall.encoder import Encoder
-from llmrec.classic.recall.features import FeatureEmbedding
-from llmrec.classic.recall.neural import NeuralRecommender
-from llmrec.classic.recall.store import Arrays
-from llmrec.classic.recall.towers import (
+from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.neural.encoder import Encoder
+from llmrec.classic.recall.neural.features import FeatureEmbedding
+from llmrec.classic.recall.neural.recommender import NeuralRecommender
+from llmrec.classic.recall.neural.towers import (
     HistoryPooling,
     Negatives,
     SampledConfig,

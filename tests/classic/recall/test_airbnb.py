@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 import torch
 
-from llmrec.classic.recall import skipgram
 from llmrec.classic.recall.airbnb import Airbnb, AirbnbConfig, Listings, bookings, markets, next_booked
-from llmrec.classic.recall.sessions import Sessions, cut_sessions
+from llmrec.classic.recall.item_vectors import skipgram
+from llmrec.classic.recall.item_vectors.sessions import Sessions, cut_sessions
 from llmrec.data import Dataset, Interactions, Queries, Targets, Vocabulary
 from llmrec.errors import DataError, ModelError
 from llmrec.protocols import VectorModel, Watch

@@ -9,9 +9,9 @@ from implicit.cpu.bpr import BayesianPersonalizedRanking
 from scipy.sparse import csr_matrix
 from torch.autograd.functional import hessian, jacobian
 
-from llmrec.classic.recall import history
+from llmrec.classic.recall.base import history
+from llmrec.classic.recall.base.history import seen_matrix
 from llmrec.classic.recall.bpr import BPR, BPRConfig, fold_in
-from llmrec.classic.recall.history import seen_matrix
 from llmrec.classic.recall.popular import Popular
 from llmrec.data import Queries
 from llmrec.data.files import save_arrays

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from llmrec.classic.recall.dssm import DSSM, DSSMConfig, Towers
-from llmrec.classic.recall.features import item_features
-from llmrec.classic.recall.towers import target_shares
+from llmrec.classic.recall.neural.features import item_features
+from llmrec.classic.recall.neural.towers import target_shares
 from llmrec.config import load_config
 from llmrec.data import Queries
 from llmrec.errors import ConfigError, DataError

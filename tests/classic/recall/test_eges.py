@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 import torch
 
-from llmrec.classic.recall import skipgram
+from llmrec.classic.recall.base.side import Side, read_side
 from llmrec.classic.recall.eges import EGES, EGESConfig, Weighed, item_vectors
-from llmrec.classic.recall.side import Side, read_side
-from llmrec.classic.recall.skipgram import Noise, SkipGram
+from llmrec.classic.recall.item_vectors import skipgram
+from llmrec.classic.recall.item_vectors.skipgram import Noise, SkipGram
 from llmrec.data import Dataset, Interactions, Queries, Vocabulary
 from llmrec.errors import DataError, ModelError
 from llmrec.protocols import VectorModel, Watch

@@ -10,9 +10,9 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from llmrec.classic.recall import ridge
+from llmrec.classic.recall.base.history import seen_matrix
 from llmrec.classic.recall.factorization import ALS, EASE, ALSConfig, EASEConfig
-from llmrec.classic.recall.history import seen_matrix
+from llmrec.classic.recall.factors import ridge
 from llmrec.data import Queries, Vocabulary
 from llmrec.errors import ModelError
 from llmrec.testing import TOY_HISTORIES, RecommenderContract, assert_same, expect_error, toy

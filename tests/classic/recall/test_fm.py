@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmrec.classic.recall.features import item_features
 from llmrec.classic.recall.fm import FM, FMConfig, Machine
-from llmrec.classic.recall.towers import target_shares
+from llmrec.classic.recall.neural.features import item_features
+from llmrec.classic.recall.neural.towers import target_shares
 from llmrec.data import Dataset, Queries
 from llmrec.errors import DataError, ModelError
 from llmrec.testing import TOY_HISTORIES, RecommenderContract, expect_error, toy

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from llmrec.classic.recall import fused as module
-from llmrec.classic.recall.channels import Channels
+from llmrec.classic.recall.base.store import RecallModel
 from llmrec.classic.recall.factorization import EASE
 from llmrec.classic.recall.fuse import reciprocal_rank_fusion
 from llmrec.classic.recall.fused import FusedConfig, FusedRecommender
+from llmrec.classic.recall.fusion.channels import Channels
 from llmrec.classic.recall.interleave import quota_fusion, snake_merge
 from llmrec.classic.recall.neighbours import ItemKNN, ItemKNNConfig
 from llmrec.classic.recall.popular import Popular
-from llmrec.classic.recall.store import RecallModel
 from llmrec.config import Part, load_config
 from llmrec.data import Candidates, Queries
 from llmrec.errors import ConfigError, DataError, ModelError, UnknownNameError

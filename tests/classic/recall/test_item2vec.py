@@ -14,7 +14,7 @@ from gensim.models import Word2Vec
 
 from llmrec.classic.recall import item2vec
 from llmrec.classic.recall.item2vec import Item2Vec, Item2VecConfig, Sentences
-from llmrec.classic.recall.sessions import Sessions
+from llmrec.classic.recall.item_vectors.sessions import Sessions
 from llmrec.data import Dataset, Interactions, Queries, Vocabulary
 from llmrec.errors import DataError, ModelError
 from llmrec.protocols import VectorModel, Watch

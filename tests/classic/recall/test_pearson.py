@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from llmrec.classic.recall import correlation
+from llmrec.classic.recall.neighbourhood import correlation
 from llmrec.classic.recall.pearson import ItemPearson, PearsonConfig, UserPearson
 from llmrec.data import Dataset, Interactions, Queries, Vocabulary
 from llmrec.errors import DataError, ModelError

@@ -131,7 +131,7 @@ def test_the_model_is_that_of_its_equations():
 def test_each_column_is_a_feature_of_its_own(columns, tmp_path):
     model = SDM(TINY.model_copy(update={"columns": columns})).fit(described())
     queries = Queries.from_histories([(0, 1, 2, 3), (6,), ()])
-    assert model._serving.module.long.in_features == 4 * (1 + len(columns))
+    assert model._vectors.module.long.in_features == 4 * (1 + len(columns))
     assert_same(SDM.load(model.save(tmp_path / "model")).recommend(queries, 3), model.recommend(queries, 3))
 
 

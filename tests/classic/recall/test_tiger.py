@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 import torch
 
-from llmrec.classic.recall.history import popularity
-from llmrec.classic.recall.rqvae import RQVAEConfig
-from llmrec.classic.recall.semantic_ids import SemanticIds
+from llmrec.classic.recall.base.history import popularity
+from llmrec.classic.recall.semantic.ids import SemanticIds
+from llmrec.classic.recall.semantic.rqvae import RQVAEConfig
 from llmrec.classic.recall.tiger import TIGER, PooledPairs, TIGERConfig
 from llmrec.config import Part, load_config
 from llmrec.data import Queries, Targets

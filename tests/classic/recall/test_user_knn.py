@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llmrec.classic.recall import history
+from llmrec.classic.recall.base import history
 from llmrec.classic.recall.user_knn import UserKNN, UserKNNConfig
 from llmrec.config import make_config
 from llmrec.data import Queries

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from llmrec.classic.recall.features import item_features
-from llmrec.classic.recall.towers import target_shares
+from llmrec.classic.recall.neural.features import item_features
+from llmrec.classic.recall.neural.towers import target_shares
 from llmrec.classic.recall.youtube_dnn import Network, YouTubeDNN, YouTubeDNNConfig
 from llmrec.data import Dataset, Interactions, Queries
 from llmrec.errors import DataError, ModelError

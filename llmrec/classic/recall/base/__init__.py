@@ -1,0 +1,1 @@
+"""What every recall model stands on: histories to scores, folders, columns of tables."""

@@ -1,0 +1,1 @@
+"""What factorisations share."""

@@ -1,0 +1,1 @@
+"""Several lists of candidates side by side: who proposed what, and what for."""

@@ -1,0 +1,1 @@
+"""What models share that learn item vectors from sessions."""

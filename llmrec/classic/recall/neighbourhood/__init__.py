@@ -1,0 +1,1 @@
+"""What neighbourhood models share."""

@@ -1,0 +1,1 @@
+"""What TIGER is made of."""
