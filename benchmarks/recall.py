@@ -24,7 +24,7 @@ from llmrec.data_prep.sequences import load_sequences
 from llmrec.data_prep.split import leave_last_out
 from llmrec.eval.metrics import compute
 from llmrec.eval.significance import bootstrap_interval
-from llmrec.protocols import Watch
+from llmrec.protocols import Recommender, Watch
 from llmrec.registry import RECOMMENDERS
 
 METRICS = ("hr@10", "ndcg@10", "hr@100")
@@ -64,7 +64,7 @@ def read_split(arguments: argparse.Namespace) -> Split:
     return leave_last_out(data, ties="order")
 
 
-def fit(name: str, split: Split, arguments: argparse.Namespace):  # noqa: ANN201 - a RecallModel and seconds
+def fit(name: str, split: Split, arguments: argparse.Namespace) -> tuple[Recommender, float]:
     """Return a fitted model and how long that took, from what is kept if it is there."""
     folder = arguments.keep / name if arguments.keep else None
     if folder and folder.is_dir():
