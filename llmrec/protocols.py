@@ -5,8 +5,9 @@ Protocols, not base classes: anything with the right methods fits. ``llmrec.test
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self, runtime_checkable
 
@@ -71,12 +72,13 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a run spent; add two with ``+``.
+    """What a run spent; ``+`` adds two, ``-`` tells what came since.
 
     Attributes:
         prompts: prompts asked for, whether computed or cached.
         prompt_tokens: tokens read by the model (a shared prefix counts once where the engine computes it once).
         output_tokens: tokens written or scored.
+        submitted_tokens: what it would have been had every prompt been computed anew for each of its answers.
         cache_hits: answers (generated or scored) that the cache held.
         cache_misses: answers that the model computed.
         seconds: wall time inside the engine.
@@ -85,19 +87,16 @@ class Usage:
     prompts: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
+    submitted_tokens: int = 0
     cache_hits: int = 0
     cache_misses: int = 0
     seconds: float = 0.0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.prompts + other.prompts,
-            self.prompt_tokens + other.prompt_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cache_hits + other.cache_hits,
-            self.cache_misses + other.cache_misses,
-            self.seconds + other.seconds,
-        )
+        return Usage(*map(operator.add, astuple(self), astuple(other)))
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(*map(operator.sub, astuple(self), astuple(other)))
 
     def money(self, input_price: float, output_price: float) -> float:
         """Return the cost at prices per million tokens read and written."""

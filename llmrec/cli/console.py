@@ -82,6 +82,9 @@ def print_usage(usage: Usage, *, title: str, money: float = 0.0) -> None:
         ("answers from the cache", f"{usage.cache_hits:,} of {answered:,}"),
         ("seconds", f"{usage.seconds:,.1f}"),
     ]
+    computed = usage.prompt_tokens + usage.output_tokens
+    if usage.submitted_tokens > computed:
+        rows.insert(3, ("tokens shared, not computed again", f"{1 - computed / usage.submitted_tokens:.0%}"))
     if money:
         rows.append(("money", f"{money:,.2f}"))
     for row in rows:

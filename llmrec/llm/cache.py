@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -160,9 +161,7 @@ class CachedEngine:
         rows = [row for row, missing in enumerate(todo) if missing]
         spent = self._compute_scores([prompts[row] for row in rows], [todo[row] for row in rows], known)
         n_hits = sum(map(len, keys)) - len(asked)
-        self.usage += Usage(
-            len(prompts), spent.prompt_tokens, spent.output_tokens, n_hits, len(asked), time.perf_counter() - begin
-        )
+        self._spend(spent, len(prompts), n_hits, len(asked), begin)
         return [np.array([known[key] for key in row], np.float32) for row in keys]
 
     def _compute_scores(
@@ -172,7 +171,7 @@ class CachedEngine:
         before = self.engine.usage
         if self.dry_run:
             known.update({key: float("nan") for row in missing for key, _ in row})
-            return self._estimate(prompts, sum(self.count_tokens([text for row in texts for text in row])))
+            return self._estimate(prompts, [sum(self.count_tokens(row)) for row in texts], list(map(len, texts)))
         if not prompts:
             return Usage()
         computed = self.engine.logprobs(prompts, texts)
@@ -184,7 +183,7 @@ class CachedEngine:
         # A score that is no number is a failure, to be tried again, not an answer.
         self.store.put((key, value) for key, value in fresh if not math.isnan(value))
         known.update(fresh)
-        return _difference(self.engine.usage, before)
+        return self.engine.usage - before
 
     def _generate_chunk(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         begin = time.perf_counter()
@@ -193,7 +192,9 @@ class CachedEngine:
         missing = list({key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in found}.items())
         spent = Usage()
         if missing and self.dry_run:
-            spent = self._estimate([prompt for _, prompt in missing], len(missing) * sampling.max_tokens)
+            spent = self._estimate(
+                [prompt for _, prompt in missing], [sampling.max_tokens] * len(missing), [1] * len(missing)
+            )
             found.update({key: Completion("") for key, _ in missing})
         elif missing:
             before = self.engine.usage
@@ -201,20 +202,19 @@ class CachedEngine:
             fresh = {key: completion for (key, _), completion in zip(missing, computed, strict=True)}
             self.store.put((key, json.dumps(asdict(one))) for key, one in fresh.items() if one.finish != "error")
             found.update(fresh)
-            spent = _difference(self.engine.usage, before)
-        self.usage += Usage(
-            len(prompts),
-            spent.prompt_tokens,
-            spent.output_tokens,
-            len(keys) - len(missing),
-            len(missing),
-            time.perf_counter() - begin,
-        )
+            spent = self.engine.usage - before
+        self._spend(spent, len(prompts), len(keys) - len(missing), len(missing), begin)
         return [found[key] for key in keys]
 
-    def _estimate(self, prompts: Sequence[Prompt], output_tokens: int) -> Usage:
-        read = sum(self.count_tokens([text for prompt in prompts for text in (prompt.system, prompt.user)]))
-        return Usage(prompt_tokens=read, output_tokens=output_tokens)
+    def _spend(self, spent: Usage, prompts: int, hits: int, misses: int, begin: float) -> None:
+        seconds = time.perf_counter() - begin
+        self.usage += replace(spent, prompts=prompts, cache_hits=hits, cache_misses=misses, seconds=seconds)
+
+    def _estimate(self, prompts: Sequence[Prompt], output: Sequence[int], answers: Sequence[int]) -> Usage:
+        """Return the tokens of prompts with ``answers`` answers each, of ``output`` tokens together."""
+        read = [sum(self.count_tokens([prompt.system, prompt.user])) for prompt in prompts]
+        submitted = sum(map(operator.mul, read, answers)) + sum(output)
+        return Usage(prompt_tokens=sum(read), output_tokens=sum(output), submitted_tokens=submitted)
 
     def _key(self, prompt: Prompt, *what: object) -> bytes:
         text = json.dumps([self.identity, prompt.system, prompt.user, *what], ensure_ascii=False)
@@ -241,11 +241,3 @@ def _write_ahead(db: sqlite3.Connection) -> None:
 
 def _read(value: float | str) -> Completion:
     return Completion(**json.loads(str(value)))
-
-
-def _difference(after: Usage, before: Usage) -> Usage:
-    return replace(
-        after,
-        prompt_tokens=after.prompt_tokens - before.prompt_tokens,
-        output_tokens=after.output_tokens - before.output_tokens,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import re
 import time
 from collections.abc import Sequence
@@ -60,9 +61,8 @@ class FakeEngine:
             np.array([self._score(f"{prompt.system}\n{prompt.user}", answer) for answer in row], np.float32)
             for prompt, row in zip(prompts, answers, strict=True)
         ]
-        self._spend(
-            prompts, sum(self.count_tokens([text for row in answers for text in row])), sum(map(len, scores)), start
-        )
+        written = [sum(self.count_tokens(row)) for row in answers]
+        self._spend(prompts, written, list(map(len, scores)), start)
         return scores
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
@@ -78,7 +78,7 @@ class FakeEngine:
             completions.append(
                 Completion(text, self._read(prompt), length, "length" if len(words) > length else "stop")
             )
-        self._spend(prompts, sum(one.output_tokens for one in completions), len(prompts), start)
+        self._spend(prompts, [one.output_tokens for one in completions], [1] * len(prompts), start)
         return completions
 
     def _score(self, context: str, answer: str) -> float:
@@ -94,11 +94,13 @@ class FakeEngine:
     def _read(self, prompt: Prompt) -> int:
         return max(1, sum(self.count_tokens([prompt.system, prompt.user])))
 
-    def _spend(self, prompts: Sequence[Prompt], written: int, answers: int, start: float) -> None:
+    def _spend(self, prompts: Sequence[Prompt], written: list[int], answers: list[int], start: float) -> None:
         if self.config.delay:
             time.sleep(self.config.delay * len(prompts))
-        read = sum(self._read(prompt) for prompt in prompts)
-        self.usage += Usage(len(prompts), read, written, 0, answers, time.perf_counter() - start)
+        read = [self._read(prompt) for prompt in prompts]
+        submitted = sum(map(operator.mul, read, answers)) + sum(written)
+        seconds = time.perf_counter() - start
+        self.usage += Usage(len(prompts), sum(read), sum(written), submitted, 0, sum(answers), seconds)
 
 
 def _digest(text: str) -> int:

@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM
 from llmrec.config import Config
 from llmrec.llm.models import EMBEDDED_MODEL, model_identity, resolve_model
 from llmrec.llm.sampling import SeededSampling, StopAtText, cut_at_stop
-from llmrec.llm.shared_prefix import Job, SharedPrefixScorer, left_pad
+from llmrec.llm.shared_prefix import SharedPrefixScorer, left_pad
+from llmrec.llm.token_groups import group_prompts
 from llmrec.llm.tokens import LOADING_ERRORS, PromptTokenizer, unreadable
 from llmrec.protocols import Completion, FloatArray, Prompt, Sampling, Usage
 
@@ -36,8 +37,8 @@ class TransformersConfig(Config):
 class TransformersEngine:
     """A causal language model through transformers.
 
-    ``logprobs`` computes each prompt once and continues it with every answer (see ``llmrec.llm.shared_prefix``);
-    prompts are batched by length. Weights are loaded at first use: counting tokens, or finding every answer in a cache,
+    ``logprobs`` computes what neighbouring prompts and their answers share once (see ``llmrec.llm.shared_prefix``), in
+    batches of like length. Weights are loaded at first use: counting tokens, or finding every answer in a cache,
     needs none.
 
     Args:
@@ -90,23 +91,26 @@ class TransformersEngine:
     def logprobs(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[str]]) -> list[FloatArray]:
         """Return the summed natural log-probability of each answer after its prompt, float32 (n_answers,) a prompt."""
         start = time.perf_counter()
-        jobs = []
-        for index, (prompt, texts) in enumerate(zip(prompts, answers, strict=True)):
-            tails = self.tokens.encode_answers(prompt, texts)
-            prefix = self.tokens.encode(prompt, room=max(map(len, tails), default=0))
-            jobs.append(Job.of(index, prefix, tails))
-        scores = [np.zeros(len(job.tails), np.float32) for job in jobs]
-        for batch in self._scorer.batches(jobs) if jobs else []:
-            for job, row in zip(batch, self._scorer.score(batch), strict=True):
-                scores[job.index] = row
+        tails = [self.tokens.encode_answers(prompt, row) for prompt, row in zip(prompts, answers, strict=True)]
+        encoded = [
+            self.tokens.encode(prompt, room=max(map(len, row), default=0))
+            for prompt, row in zip(prompts, tails, strict=True)
+        ]
+        groups = group_prompts(encoded, tails)
+        scores = [np.zeros(len(row), np.float64) for row in tails]
+        if groups:
+            self._scorer.score(groups, scores)
         self.usage += Usage(
             prompts=len(prompts),
-            prompt_tokens=sum(len(job.prefix) - job.shared for job in jobs),
-            output_tokens=sum(job.shared + sum(map(len, job.tails)) for job in jobs),
+            prompt_tokens=sum(group.prompt_tokens for group in groups),
+            output_tokens=sum(group.answer_tokens for group in groups),
+            submitted_tokens=sum(
+                len(ids) + len(answer) for ids, row in zip(encoded, tails, strict=True) for answer in row
+            ),
             cache_misses=sum(map(len, scores)),
             seconds=time.perf_counter() - start,
         )
-        return scores
+        return [row.astype(np.float32) for row in scores]
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
@@ -126,6 +130,7 @@ class TransformersEngine:
             prompts=len(prompts),
             prompt_tokens=sum(one.prompt_tokens for one in completions),
             output_tokens=sum(one.output_tokens for one in completions),
+            submitted_tokens=sum(one.prompt_tokens + one.output_tokens for one in completions),
             cache_misses=len(prompts),
             seconds=time.perf_counter() - start,
         )

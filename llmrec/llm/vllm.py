@@ -120,6 +120,9 @@ class VLLMEngine:
             prompts=len(prompts),
             prompt_tokens=sum(map(len, prefixes)),
             output_tokens=sum(len(ids) for tails in texts for ids in tails),
+            submitted_tokens=sum(
+                len(prefix) + len(ids) for prefix, tails in zip(prefixes, texts, strict=True) for ids in tails
+            ),
             cache_misses=sum(map(len, texts)),
             seconds=time.perf_counter() - start,
         )
@@ -145,6 +148,7 @@ class VLLMEngine:
             prompts=len(prompts),
             prompt_tokens=sum(map(len, encoded)),
             output_tokens=sum(one.output_tokens for one in completions),
+            submitted_tokens=sum(one.prompt_tokens + one.output_tokens for one in completions),
             cache_misses=len(prompts),
             seconds=time.perf_counter() - start,
         )
