@@ -214,6 +214,11 @@ class Engine(Generator, Scorer, Protocol):
         """What the engine has spent since it was made."""
         ...
 
+    @property
+    def context(self) -> int | None:
+        """How many tokens a prompt may have with its answer; None where that is not known or not bounded."""
+        ...
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has."""
         ...

@@ -29,7 +29,7 @@ from llmrec.eval.metrics import compute
 from llmrec.eval.report import pick_examples, print_examples, print_table, write_report
 from llmrec.llm.cache import CachedEngine
 from llmrec.protocols import Ranker, Recommender, Usage
-from llmrec.rank.batch import make_engine, make_ranker
+from llmrec.rank.make import make_engine, make_ranker
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

@@ -120,6 +120,11 @@ class CachedEngine:
         """The wrapped engine's identity."""
         return self.engine.identity
 
+    @property
+    def context(self) -> int | None:
+        """The wrapped engine's context."""
+        return self.engine.context
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has."""
         return self.engine.count_tokens(texts)

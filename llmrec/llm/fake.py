@@ -22,6 +22,8 @@ class FakeConfig(Config):
 
     model: str = "fake"
     """A name; another name gives other answers."""
+    context: int | None = None
+    """Words that a prompt may have with its answer; null for any number."""
     delay: float = 0.0
     """Seconds that each prompt takes."""
 
@@ -49,6 +51,11 @@ class FakeEngine:
     def identity(self) -> str:
         """``fake/`` and the name."""
         return f"fake/{self.config.model}"
+
+    @property
+    def context(self) -> int | None:
+        """As configured."""
+        return self.config.context
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return how many words each text has."""

@@ -69,6 +69,11 @@ class TransformersEngine:
         """Engine, number format, model and a digest of its weights."""
         return self._identity
 
+    @property
+    def context(self) -> int | None:
+        """Tokens of the longest prompt with its answer."""
+        return self.tokens.context
+
     @cached_property
     @torch.inference_mode(mode=False)  # first use may be inside inference mode, whose tensors nothing else can use
     def model(self) -> Any:  # noqa: ANN401 - transformers' models are untyped

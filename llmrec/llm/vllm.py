@@ -71,6 +71,11 @@ class VLLMEngine:
         """Engine, number format, model and a digest of its weights."""
         return self._identity
 
+    @property
+    def context(self) -> int | None:
+        """Tokens of the longest prompt with its answer."""
+        return self.tokens.context
+
     @cached_property
     def model(self) -> Any:  # noqa: ANN401 - optional package
         """The started vLLM instance."""

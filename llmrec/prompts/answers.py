@@ -14,6 +14,13 @@ _SEPARATOR = re.compile(r"[,;>|/]|\s[-\u2013\u2014]\s|:\s|\s(?=\(?\d{1,3}[.)]\s)
 _REMARK = re.compile(r"\s[-\u2013\u2014]\s|:\s|\s\(")
 _QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|\*\*(.+?)\*\*|`([^`]+)`')
 _IN_BRACKETS = re.compile(r"\s*\([^()]*\)\s*$")
+_HEADING = re.compile(r"^[\W_]*(?:final\s+)?(?:ranking|answer)[\W_]*:[*_ ]*", re.IGNORECASE | re.MULTILINE)
+_FIRST = re.compile(r"^[\s*_(\[]*1[.)\]:]", re.MULTILINE)
+_REFUSAL = re.compile(
+    r"\b(?:I(?:['\u2019]?m| am) sorry|I apologi[sz]e|as an AI|unable to"
+    r"|I (?:can(?:not|[' \u2019]*t)|won['\u2019]?t|am not able))\b",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"[^\W_]+")
 _FUZZY_CUTOFF = 90.0
 _SHORT = 6
@@ -27,11 +34,15 @@ class Reading:
 
     Attributes:
         order: places of the candidates named, best first; each at most once.
-        unmatched: lines that named no candidate.
+        duplicates: how often one was named that had been named before.
+        invented: lines that named no candidate.
+        refused: whether nothing was named and the text says that it will not answer.
     """
 
     order: tuple[int, ...]
-    unmatched: int
+    duplicates: int = 0
+    invented: int = 0
+    refused: bool = False
 
 
 def parse_ranking(text: str, candidates: Sequence[str]) -> Reading:
@@ -43,16 +54,32 @@ def parse_ranking(text: str, candidates: Sequence[str]) -> Reading:
     candidate is called so. Among candidates of one title the first unused one is taken.
     """
     finder = _Finder(candidates)
-    unmatched = sum(not finder.read(line) for line in text.splitlines() if _WORD.search(line))
-    return Reading(tuple(finder.order), unmatched)
+    invented = sum(not finder.read(line) for line in text.splitlines() if _WORD.search(line))
+    refused = not finder.order and bool(_REFUSAL.search(text))
+    return Reading(tuple(finder.order), finder.duplicates, invented, refused)
 
 
-PARSERS: dict[str, Callable[[str, Sequence[str]], Reading]] = {"ranking": parse_ranking}
+def parse_reasoned_ranking(text: str, candidates: Sequence[str]) -> Reading:
+    """Read the ranked list that ends a chain of thought: what stands behind the last heading "Ranking:" or "Answer:".
+
+    Without a heading it is what begins with the last line numbered 1; titles in the reasoning are not read.
+    """
+    starts = [match.end() for match in _HEADING.finditer(text)] or [match.start() for match in _FIRST.finditer(text)]
+    if starts:
+        return parse_ranking(text[starts[-1] :], candidates)
+    return Reading((), refused=bool(_REFUSAL.search(text)))
+
+
+PARSERS: dict[str, Callable[[str, Sequence[str]], Reading]] = {
+    "ranking": parse_ranking,
+    "reasoned-ranking": parse_reasoned_ranking,
+}
 
 
 class _Finder:
     def __init__(self, candidates: Sequence[str]) -> None:
         self.order: list[int] = []
+        self.duplicates = 0
         self.places: dict[tuple[str, ...], list[int]] = {}
         for place, title in enumerate(candidates):
             if words := _words(title):
@@ -133,6 +160,7 @@ class _Finder:
             if place not in self.order:
                 self.order.append(place)
                 return
+        self.duplicates += 1
 
 
 def _is_rank(words: tuple[str, ...]) -> bool:

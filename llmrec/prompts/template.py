@@ -13,6 +13,7 @@ import jinja2
 import jinja2.sandbox
 import pydantic
 import yaml
+from pydantic import Field
 
 from llmrec.config import Config
 from llmrec.errors import ConfigError, UnknownNameError, did_you_mean
@@ -41,13 +42,13 @@ class Template(Config):
     """Instructions, Jinja2."""
     user: str
     """The request, Jinja2; sees what its user gives: ``history``, ``candidates``, ``liked`` and ``disliked`` (lists of
-    titles), ``target`` (a title), ``document`` (a CV)."""
+    titles), ``labels`` of the candidates, ``target`` (a title), ``document`` (a CV)."""
     answer: str
     """How the answer is read: a parser's name, or ``continuation`` where answers are scored, not written."""
     continuation: str = ""
     """For ``continuation``: how a candidate stands as an answer, Jinja2; sees ``candidate``, a title."""
-    labels: tuple[str, str] | None = None
-    """For yes/no questions: the candidates that say no and yes, in this order."""
+    labels: tuple[str, ...] | None = Field(None, min_length=2)
+    """Answers to choose among: no and yes, in this order, or what candidates are called by."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Template:

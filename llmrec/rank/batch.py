@@ -6,27 +6,16 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from pydantic import Field
 
-from llmrec.config import Config, Part, make_config, write_run
+from llmrec.config import Config, Part, write_run
 from llmrec.data import Candidates, Queries, Split
 from llmrec.data.files import atomic_file, cache_folder, read_parquet, require_writable
 from llmrec.llm.cache import CachedEngine, Progress
-from llmrec.protocols import Engine, Ranker, Usage
-from llmrec.registry import ENGINES, RANKERS
-
-
-class LanguageRanker(Ranker, Protocol):
-    """A ranker that asks a language model.
-
-    Attributes:
-        counts: how its answers could be read so far; empty where none is written.
-    """
-
-    counts: dict[str, int]
+from llmrec.protocols import Ranker, Usage
+from llmrec.rank.make import make_engine, make_ranker
 
 
 class RankRecipe(Config):
@@ -73,32 +62,6 @@ class RankRun:
     seconds: float
 
 
-def make_engine(part: Part) -> Engine:
-    """Return the engine that a part names.
-
-    Raises:
-        UnknownNameError: no such engine.
-        ConfigError: a parameter that it does not have, or a value that does not fit.
-        MissingPackageError: its package is not installed.
-        ModelError: the model cannot be found.
-    """
-    kind: Any = ENGINES.get(part.name)
-    engine: Engine = kind(make_config(kind.config_class, part.parameters))
-    return engine
-
-
-def make_ranker(part: Part, engine: Engine, titles: list[str]) -> LanguageRanker:
-    """Return the ranking strategy that a part names, on an engine.
-
-    Raises:
-        UnknownNameError: no such strategy.
-        ConfigError: a parameter that it does not have, or a value that does not fit.
-    """
-    kind: Any = RANKERS.get(part.name)
-    ranker: LanguageRanker = kind(engine, titles, make_config(kind.config_class, part.parameters))
-    return ranker
-
-
 def rank_head(ranker: Ranker, queries: Queries, candidates: Candidates, top: int) -> Candidates:
     """Rank the first ``top`` candidates of each row; the others follow in their order without a score."""
     head = ranker.rank(queries, candidates.top(top))
@@ -135,7 +98,7 @@ def rank_batch(recipe: RankRecipe, *, progress: Progress | None = None, dry_run:
         dry_run=dry_run,
     )
     with closing(engine):
-        ranker = make_ranker(recipe.strategy, engine, dataset.titles())
+        ranker = make_ranker(recipe.strategy, engine, dataset.titles(), dataset)
         ranked = rank_head(ranker, targets.queries, candidates, recipe.top)
     run = RankRun(None if dry_run else ranked, engine.usage, ranker.counts, time.perf_counter() - start)
     if run.ranked is not None:

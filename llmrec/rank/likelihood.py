@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from llmrec.config import Config
-from llmrec.data import Candidates, Queries
-from llmrec.prompts.template import load_template
-from llmrec.protocols import Scorer
-from llmrec.rank.texts import require_answer, rows_of_titles
+from llmrec.data import Candidates, Dataset, Queries
+from llmrec.protocols import Engine, FloatArray
+from llmrec.rank.examples import Example
+from llmrec.rank.prompting import PromptConfig, Prompter, Variables
 
 
-class LikelihoodConfig(Config):
+class LikelihoodConfig(PromptConfig):
     """How candidates are ranked by likelihood."""
 
     template: str = "likelihood-list"
-    """A template whose answer is a continuation: a built-in name or the path of a YAML file."""
-    history: int = 20
-    """How many of the newest items the model reads."""
+    """A template whose answer is a continuation."""
+    score: Literal["sum", "mean", "calibrated"] = "sum"
+    """The title's log-probability, the same for each of its tokens, or less what it is without any history."""
 
 
 class LikelihoodRanker:
-    """Orders candidates by the summed log-probability of their titles after the history.
+    """Orders candidates by the log-probability of their titles after the history.
 
     Nothing is generated, so no answer is unreadable; it is what a base model, which follows no instructions, does well.
-    Source: Sileo, Vossen, Raymaekers, Zero-Shot Recommendation as Language Modeling, ECIR 2022. Scores are not
-    normalised by length.
+    A sum favours short titles, a mean long ones of predictable words; ``calibrated`` subtracts the log-probability
+    after a prompt without history (what the model thinks of the title itself).
+
+    Source: Sileo, Vossen, Raymaekers, Zero-Shot Recommendation as Language Modeling, ECIR 2022; calibrated: Holtzman et
+    al., Surface Form Competition, EMNLP 2021 (domain-conditional PMI).
 
     Args:
-        scorer: the engine that scores answers.
+        engine: the engine that scores answers.
         titles: the title of each item, in number order.
-        config: template and history length.
+        config: template, history, score.
+        train: whose users give examples.
 
     Attributes:
-        counts: empty, since no answer is written that could be unreadable.
+        counts: prompts ``shortened`` to fit the context.
 
     Raises:
         DataError: a row without a candidate.
@@ -44,20 +48,50 @@ class LikelihoodRanker:
 
     config_class = LikelihoodConfig
 
-    def __init__(self, scorer: Scorer, titles: Sequence[str], config: LikelihoodConfig | None = None) -> None:
-        self.scorer, self.titles, self.config = scorer, titles, config or LikelihoodConfig()
-        self.counts: dict[str, int] = {}
-        self.template = load_template(self.config.template)
-        require_answer(self.template, "continuation", strategy="likelihood")
+    def __init__(
+        self,
+        engine: Engine,
+        titles: Sequence[str],
+        config: LikelihoodConfig | None = None,
+        train: Dataset | None = None,
+    ) -> None:
+        self.config = config or LikelihoodConfig()
+        self.prompter = Prompter(
+            engine, titles, self.config, answers=("continuation",), strategy="likelihood", train=train
+        )
+        self.counts = self.prompter.counts
+        self.template = self.prompter.template
+        self.prompter.show(self._solve)
 
     def rank(self, queries: Queries, candidates: Candidates) -> Candidates:
-        """Return each row ordered by log-probability (natural, summed over the title's tokens), best first."""
+        """Return each row ordered by its score (natural logarithms), best first."""
         candidates.require_filled()
-        histories = rows_of_titles(queries.last(self.config.history).history, self.titles)
-        prompts = [self.template.render(history=history) for history in histories]
-        texts = rows_of_titles(candidates.items, self.titles)
-        answers = [[self.template.render_answer(title) for title in row] for row in texts]
+        asked: list[tuple[list[str], Variables]] = [(history, {}) for history in self.prompter.histories(queries)]
+        answers = [
+            [self.template.render_cleaned_answer(title) for title in row]
+            for row in self.prompter.rows(candidates.items)
+        ]
+        found = self.prompter.engine.logprobs(self.prompter.prompts(asked, answers), answers)
         scores = np.full(candidates.items.shape, np.nan, np.float32)
-        for row, values in enumerate(self.scorer.logprobs(prompts, answers)):
-            scores[row, candidates.items[row] >= 0] = values
+        scores[candidates.items >= 0] = self._scored(answers, found)
         return candidates.with_scores(scores)
+
+    def _scored(self, answers: list[list[str]], found: list[FloatArray]) -> FloatArray:
+        """Return the scores of all answers, one row after the other."""
+        values = np.concatenate(found) if found else np.zeros(0, np.float32)
+        if self.config.score == "sum":
+            return values
+        texts = [answer for row in answers for answer in row]
+        distinct = list(dict.fromkeys(texts))
+        if self.config.score == "mean":
+            of_each = np.array(self.prompter.engine.count_tokens(distinct), np.float32)
+        else:
+            alone = self.prompter.prompts([([], {})] if distinct else [], [distinct])
+            of_each = np.concatenate([*self.prompter.engine.logprobs(alone, [distinct] * len(alone)), np.zeros(0)])
+        by_text = dict(zip(distinct, of_each.tolist(), strict=True))
+        others = np.array([by_text[text] for text in texts], np.float32)
+        return values / others if self.config.score == "mean" else values - others
+
+    def _solve(self, example: Example) -> list[tuple[Variables, str]]:
+        title = self.prompter.titles([example.candidates[example.target]])[0]
+        return [({}, self.template.render_cleaned_answer(title))]

@@ -5,28 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from pydantic import Field
 
-from llmrec.config import Config
-from llmrec.data import Candidates, Queries
+from llmrec.data import Candidates, Dataset, Queries
 from llmrec.prompts.answers import PARSERS
-from llmrec.prompts.template import clean_text, load_template
-from llmrec.protocols import Generator, Sampling
-from llmrec.rank.texts import require_answer, rows_of_titles
+from llmrec.protocols import Completion, Engine, Sampling
+from llmrec.rank.examples import Example
+from llmrec.rank.prompting import PromptConfig, Prompter, Variables
+
+OUTCOMES = ("read", "partial", "unread", "failed", "refused", "cut_off", "missing", "duplicate", "invented")
 
 
-class ListwiseConfig(Config):
+class ListwiseConfig(PromptConfig):
     """How a model writes rankings."""
 
     template: str = "llmrank-recency"
-    """``llmrank-sequential``, ``llmrank-recency``, ``llmrank-in-context``, or the path of a YAML file."""
-    history: int = 20
-    """How many of the newest items the model reads."""
-    max_tokens: int = 400
+    """``llmrank-sequential``, ``-recency``, ``-in-context``, ``-chain-of-thought``, or the path of a YAML file."""
+    max_tokens: int = Field(400, ge=1)
     """Longest answer; a title takes about ten tokens with its number."""
-    temperature: float = 0.0
+    temperature: float = Field(0.0, ge=0)
     """0 is greedy."""
-    seed: int = 0
-    """Of the random draws, where the temperature is above 0."""
 
 
 class ListwiseRanker:
@@ -37,13 +35,16 @@ class ListwiseRanker:
     relevant item is missing from the answer: that would leak the label.
 
     Args:
-        generator: the engine that writes.
+        engine: the engine that writes.
         titles: the title of each item, in number order.
         config: template, history length, sampling.
+        train: whose users give examples.
 
     Attributes:
-        counts: since the ranker was made: answers ``read`` with every candidate, ``partial`` ones, ``unread`` ones (the
-            incoming order is kept), ``failed`` ones (the engine gave an error), and ``unmatched_lines``.
+        counts: since the ranker was made. Answers: ``read`` with every candidate, ``partial``, ``unread`` (the incoming
+            order is kept), of these ``refused``; ``failed`` (the engine gave an error); ``cut_off`` (out of tokens).
+            Candidates: ``missing`` from an answer, ``duplicate`` in it. Lines that named no candidate: ``invented``.
+            Prompts ``shortened`` to fit the context.
 
     Raises:
         DataError: a row without a candidate.
@@ -52,35 +53,53 @@ class ListwiseRanker:
 
     config_class = ListwiseConfig
 
-    def __init__(self, generator: Generator, titles: Sequence[str], config: ListwiseConfig | None = None) -> None:
-        self.generator, self.titles, self.config = generator, titles, config or ListwiseConfig()
-        self.template = load_template(self.config.template)
-        require_answer(self.template, "ranking", strategy="listwise")
-        self.counts = {"read": 0, "partial": 0, "unread": 0, "failed": 0, "unmatched_lines": 0}
+    def __init__(
+        self,
+        engine: Engine,
+        titles: Sequence[str],
+        config: ListwiseConfig | None = None,
+        train: Dataset | None = None,
+    ) -> None:
+        self.config = config or ListwiseConfig()
+        self.prompter = Prompter(engine, titles, self.config, answers=PARSERS, strategy="listwise", train=train)
+        self.counts = self.prompter.counts
+        self.counts.update(dict.fromkeys(OUTCOMES, 0))
+        self.prompter.show(self._solve)
 
     def rank(self, queries: Queries, candidates: Candidates) -> Candidates:
         """Return each row in the model's order; the score counts down from the number of candidates, NaN if unnamed."""
         candidates.require_filled()
-        histories = rows_of_titles(queries.last(self.config.history).history, self.titles)
-        # Cleaned here already, so that an answer is compared with what the model was shown.
-        texts = [[clean_text(title) for title in row] for row in rows_of_titles(candidates.items, self.titles)]
-        prompts = [
-            self.template.render(history=history, candidates=row) for history, row in zip(histories, texts, strict=True)
+        config, rows = self.config, self.prompter.rows(candidates.items)
+        sampling = Sampling(max_tokens=config.max_tokens, temperature=config.temperature, seed=config.seed)
+        asked: list[tuple[list[str], Variables]] = [
+            (history, {"candidates": titles})
+            for history, titles in zip(self.prompter.histories(queries), rows, strict=True)
         ]
-        sampling = Sampling(
-            max_tokens=self.config.max_tokens, temperature=self.config.temperature, seed=self.config.seed
-        )
+        prompts = self.prompter.prompts(asked, max_tokens=config.max_tokens)
         scores = np.full(candidates.items.shape, np.nan, np.float32)
-        for row, completion in enumerate(self.generator.generate(prompts, sampling)):
+        for row, completion in enumerate(self.prompter.engine.generate(prompts, sampling)):
             places = np.flatnonzero(candidates.items[row] >= 0)
-            order = self._read(completion.text, texts[row], failed=completion.finish == "error")
+            order = self._read(completion, rows[row])
             scores[row, places[list(order)]] = len(places) - np.arange(len(order))
         return candidates.with_scores(scores)
 
-    def _read(self, text: str, titles: list[str], *, failed: bool) -> tuple[int, ...]:
-        reading = PARSERS[self.template.answer](text, titles)
+    def _read(self, completion: Completion, titles: list[str]) -> tuple[int, ...]:
+        if completion.finish == "error":
+            self.counts["failed"] += 1
+            return ()
+        reading = PARSERS[self.prompter.template.answer](completion.text, titles)
         named = len(reading.order)
-        outcome = "failed" if failed else "read" if named == len(titles) else "partial" if named else "unread"
-        self.counts[outcome] += 1
-        self.counts["unmatched_lines"] += reading.unmatched
+        self.counts["read" if named == len(titles) else "partial" if named else "unread"] += 1
+        self.counts["refused"] += reading.refused
+        self.counts["cut_off"] += completion.finish == "length"
+        self.counts["missing"] += len(titles) - named
+        self.counts["duplicate"] += reading.duplicates
+        self.counts["invented"] += reading.invented
         return reading.order
+
+    def _solve(self, example: Example) -> list[tuple[Variables, str]]:
+        """Return the chosen item first, the others as they were shown."""
+        titles = self.prompter.titles(example.candidates)
+        best = [titles[example.target], *titles[: example.target], *titles[example.target + 1 :]]
+        answer = "".join(f"\n{place}. {title}" for place, title in enumerate(best, 1))
+        return [({"candidates": titles}, answer)]

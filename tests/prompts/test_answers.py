@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmrec.prompts.answers import PARSERS, Reading, parse_ranking
+from llmrec.prompts.answers import PARSERS, Reading, parse_ranking, parse_reasoned_ranking
 from llmrec.prompts.template import clean_text
 
 FILMS = (
@@ -115,7 +115,9 @@ def test_in_a_sentence_the_longest_title_wins():
 
 
 def test_lines_that_name_no_candidate_are_counted():
-    assert parse_ranking("Sure!\n1. Alien\n2. Batman\n\n---\n3. It\n4. Alien", FILMS) == Reading((0, 4), 2)
+    assert parse_ranking("Sure!\n1. Alien\n2. Batman\n\n---\n3. It\n4. Alien", FILMS) == Reading(
+        (0, 4), duplicates=1, invented=2
+    )
 
 
 def test_candidates_of_one_title_are_taken_in_turn():
@@ -123,12 +125,50 @@ def test_candidates_of_one_title_are_taken_in_turn():
 
 
 def test_no_candidates_no_order():
-    assert parse_ranking("Alien", []) == Reading((), 1)
-    assert parse_ranking("Alien", ["", "???"]) == Reading((), 1)
+    assert parse_ranking("Alien", []) == Reading((), invented=1)
+    assert parse_ranking("Alien", ["", "???"]) == Reading((), invented=1)
 
 
-def test_the_parser_is_found_by_its_name():
-    assert {"ranking": parse_ranking} == PARSERS
+def test_parsers_are_found_by_their_names():
+    assert {"ranking": parse_ranking, "reasoned-ranking": parse_reasoned_ranking} == PARSERS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I can\u2019t rank these.",
+        "As an AI language model, I have no preferences.",
+        "I am unable to say.",
+        "I won't do that",
+    ],
+)
+def test_refusals_are_told_from_other_answers_that_name_nothing(text):
+    assert parse_ranking(text, FILMS).refused
+    assert parse_reasoned_ranking(text, FILMS).refused
+    assert not parse_ranking("Batman, then more Batman", FILMS).refused
+
+
+def test_a_refusal_that_ranks_all_the_same_is_none():
+    reading = parse_ranking("I'm sorry, this was hard.\n1. Alien\n2. It", FILMS)
+    assert (reading.order, reading.refused, reading.invented) == ((0, 4), False, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You like Alien Resurrection and Heat.\n1. is not said\n\nRanking:\n1. Go\n2. It",
+        "Ranking: first I think of Alien.\n**Final ranking:**\n1. Go\n2. It",
+        "Alien is too slow.\nAnswer: Go\nIt",
+        "They are 1. dark and 2. long: Amélie.\n1. Go\n2. It",
+    ],
+)
+def test_of_a_chain_of_thought_only_the_ranking_is_read(text):
+    assert [FILMS[place] for place in parse_reasoned_ranking(text, FILMS).order] == ["Go", "It"]
+
+
+def test_a_chain_of_thought_without_an_end_names_nothing():
+    assert parse_reasoned_ranking("Alien is good, and Heat is better, so", FILMS) == Reading(())
 
 
 anything = st.text(st.characters(), max_size=60)
@@ -142,7 +182,7 @@ def test_any_text_gives_distinct_places_of_candidates(text, films):
     reading = parse_ranking(text, films)
     assert len(set(reading.order)) == len(reading.order)
     assert set(reading.order) <= set(range(len(films)))
-    assert 0 <= reading.unmatched <= len(text.splitlines())
+    assert 0 <= reading.invented <= len(text.splitlines())
 
 
 words = st.lists(

@@ -20,7 +20,13 @@ CANDIDATES = ["Dune", NASTY, "2001: A Space Odyssey"]
 
 def variables(history):
     """Return all that templates are given by what uses them; each takes what it names."""
-    lists = {"history": history, "candidates": CANDIDATES, "liked": history, "disliked": history[1:]}
+    lists = {
+        "history": history,
+        "candidates": CANDIDATES,
+        "liked": history,
+        "disliked": history[1:],
+        "labels": list("ABC"),
+    }
     return {**lists, "target": NASTY, "document": "A CV. " + " ".join(history)}
 
 
@@ -136,7 +142,7 @@ def test_an_unknown_variable_names_those_that_there_are(tmp_path):
         ({"answer": "rankin"}, ("answer 'rankin'", "did you mean 'ranking'?")),
         ({"answer": "continuation"}, ("a continuation is needed",)),
         ({"continuation": "{{ candidate }}"}, ("a continuation is needed",)),
-        ({"labels": ["No."]}, ("labels", "required")),
+        ({"labels": ["No."]}, ("labels", "at least 2")),
         ({"sytem": "hello"}, ("sytem", "system")),
         ({"user": None}, ("user", "required")),
         ({"version": "new"}, ("version", "integer")),

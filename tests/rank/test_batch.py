@@ -193,7 +193,7 @@ def test_an_engine_that_is_not_installed_names_the_cure(make_recipe):
 def test_a_prompt_longer_than_the_context_is_an_error_and_nothing_is_written(make_recipe, tiny_model):
     engine = {"name": "transformers", "model": str(tiny_model), "device": "cpu"}
     recipe = make_recipe(engine=engine, strategy={"name": "listwise"})
-    expect_error(EngineError, lambda: rank_batch(recipe), "512", "shorten the history")
+    expect_error(EngineError, lambda: rank_batch(recipe), "512", "fewer candidates")
     assert written(recipe) == []
 
 

@@ -10,7 +10,7 @@ from llmrec.errors import ConfigError
 from llmrec.llm.fake import FakeEngine
 from llmrec.llm.transformers import TransformersConfig, TransformersEngine
 from llmrec.protocols import Completion, Sampling
-from llmrec.rank.listwise import ListwiseConfig, ListwiseRanker
+from llmrec.rank.listwise import OUTCOMES, ListwiseConfig, ListwiseRanker
 from llmrec.testing import TOY_TITLES, RankerContract, expect_error
 
 
@@ -31,6 +31,8 @@ class TestTinyContract(RankerContract):
 
 class Writer:
     """Writes the given texts in turn, and keeps what it was asked."""
+
+    context = None
 
     def __init__(self, *texts):
         self.texts = [text if isinstance(text, Completion) else Completion(text) for text in texts]
@@ -55,7 +57,8 @@ def test_an_exact_ranking_becomes_the_order():
     assert ranked.items.tolist() == [[3, 5, 2, 6], [1, 0, -1, -1], [4, 6, 2, -1]]
     np.testing.assert_array_equal(ranked.scores[0], [4, 3, 2, 1])
     np.testing.assert_array_equal(ranked.scores[1], [2, 1, np.nan, np.nan])
-    assert ranker.counts == {"read": 3, "partial": 0, "unread": 0, "failed": 0, "unmatched_lines": 0}
+    assert +ranker.counts == {"read": 3}
+    assert set(ranker.counts) == set(OUTCOMES)
 
 
 def test_what_is_not_named_follows_in_its_order_and_is_counted():
@@ -63,14 +66,14 @@ def test_what_is_not_named_follows_in_its_order_and_is_counted():
     assert ranked.items.tolist() == [[3, 2, 5, 6], [0, 1, -1, -1], [6, 2, 4, -1]]
     np.testing.assert_array_equal(ranked.scores[0], [4, np.nan, np.nan, np.nan])
     assert np.isnan(ranked.scores[1:]).all()
-    assert ranker.counts == {"read": 0, "partial": 1, "unread": 1, "failed": 1, "unmatched_lines": 3}
+    assert +ranker.counts == {"partial": 1, "unread": 1, "failed": 1, "missing": 3 + 2, "invented": 3}
 
 
 def test_counts_grow_from_call_to_call():
     ranker = ListwiseRanker(Writer("Dune", "Alien\nBrazil", "?"), TOY_TITLES)
     for _ in range(2):
         ranker.rank(QUERIES, CANDIDATES)
-    assert ranker.counts == {"read": 2, "partial": 2, "unread": 2, "failed": 0, "unmatched_lines": 0}
+    assert +ranker.counts == {"read": 2, "partial": 2, "unread": 2, "missing": 2 * (3 + 3)}
 
 
 parts = st.sampled_from([*TOY_TITLES, "1. ", "\n", ", ", "**", '"', "{{ 7*7 }}", "\x00", "\ud800", "Batman"])
@@ -83,7 +86,7 @@ def test_any_answer_gives_a_permutation_and_each_is_counted_once(texts):
     ranked, ranker = rank(*texts)
     np.testing.assert_array_equal(np.sort(ranked.items, axis=1), np.sort(ITEMS, axis=1))
     np.testing.assert_array_equal(ranked.items < 0, ITEMS < 0)
-    outcomes = {name: count for name, count in ranker.counts.items() if name != "unmatched_lines"}
+    outcomes = {name: ranker.counts[name] for name in ("read", "partial", "unread", "failed")}
     assert sum(outcomes.values()) == 3
     assert outcomes["failed"] == sum(text.finish == "error" for text in texts)
     for row in np.flatnonzero(np.isnan(ranked.scores).all(axis=1)):
@@ -93,11 +96,11 @@ def test_any_answer_gives_a_permutation_and_each_is_counted_once(texts):
 def test_the_model_reads_history_and_candidates_and_not_what_is_relevant():
     config = ListwiseConfig(history=1, max_tokens=33, temperature=0.5, seed=4, template="llmrank-sequential")
     _, ranker = rank("", "", "", config=config)
-    first = ranker.generator.prompts[0].user
+    first = ranker.prompter.engine.prompts[0].user
     assert "1. Brazil" in first
     assert "Alien" not in first
     assert "1. Casablanca\n2. Fargo\n3. Gattaca\n4. Dune\n" in first
-    assert ranker.generator.sampling == Sampling(max_tokens=33, temperature=0.5, seed=4)
+    assert ranker.prompter.engine.sampling == Sampling(max_tokens=33, temperature=0.5, seed=4)
 
 
 @pytest.mark.parametrize("title", ["Long " + "word " * 80, "A\nB\tC", "zero\u200bwidth film", "The Film\u2028Two"])

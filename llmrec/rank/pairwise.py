@@ -1,0 +1,108 @@
+"""Pairwise ranking prompting: which of two candidates comes next, asked in both orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+from scipy.special import expit
+
+from llmrec.data import Candidates, Dataset, Queries
+from llmrec.protocols import Engine
+from llmrec.rank.choosing import Chooser
+from llmrec.rank.prompting import PromptConfig, Prompter
+from llmrec.rank.rounds import Sets, by_pairs, heap_order, in_rounds, sliding_order
+from llmrec.rank.sorting import ordered
+
+Prefer = Callable[[list[tuple[int, tuple[int, ...]]]], list[float]]
+"""Takes (row, (first, second)), returns how probable it is that the first is better."""
+
+
+class PairwiseConfig(PromptConfig):
+    """How candidates are ranked by pairs."""
+
+    template: str = "choose-label"
+    """A template of labels that sees ``candidates`` and ``labels``."""
+    method: Literal["all", "heap", "sliding"] = "heap"
+    """All pairs (n (n - 1) prompts), heap sort, or ``k`` passes in which the better of two neighbours moves up."""
+    k: int = Field(10, ge=1)
+    """How many of the best heap sort or the passes find; the others keep their order behind them."""
+
+
+class PairwiseRanker:
+    """Compares two candidates at a time, each pair in both orders, whose log-odds are averaged.
+
+    A model prefers a place as well as an item: what it adds to the log-odds of the first place cancels out. A tie
+    leaves the incoming order. With ``method=all`` a candidate's score is its mean probability of beating another one.
+
+    Paper: Qin et al., Large Language Models are Effective Text Rankers with Pairwise Ranking Prompting, NAACL Findings
+    2024. There, answers that change with the order count as half.
+
+    Args:
+        engine: scores the labels.
+        titles: the title of each item, in number order.
+        config: template, method.
+        train: whose users give examples.
+
+    Attributes:
+        counts: prompts ``shortened`` to fit the context.
+
+    Raises:
+        DataError: a row without a candidate.
+        ConfigError: a template without two labels of one token.
+    """
+
+    config_class = PairwiseConfig
+
+    def __init__(
+        self,
+        engine: Engine,
+        titles: Sequence[str],
+        config: PairwiseConfig | None = None,
+        train: Dataset | None = None,
+    ) -> None:
+        self.config = config or PairwiseConfig()
+        self.prompter = Prompter(
+            engine, titles, self.config, answers=("continuation",), strategy="pairwise", train=train
+        )
+        self.counts = self.prompter.counts
+        self.chooser = Chooser(self.prompter, 2)
+
+    def rank(self, queries: Queries, candidates: Candidates) -> Candidates:
+        """Return each row in order; scores are mean probabilities (``all``) or count down, NaN behind the best."""
+        candidates.require_filled()
+        histories, rows = self.prompter.histories(queries), self.prompter.rows(candidates.items)
+
+        def prefer(asked: list[tuple[int, tuple[int, ...]]]) -> list[float]:
+            pairs = [(histories[row], [rows[row][first], rows[row][second]]) for row, (first, second) in asked]
+            turned = [(history, titles[::-1]) for history, titles in pairs]
+            both = [each for pair in zip(pairs, turned, strict=True) for each in pair]
+            odds = [float(first) - float(second) for first, second in self.chooser.choose(both)]
+            return [float(expit((one - other) / 2)) for one, other in zip(odds[::2], odds[1::2], strict=True)]
+
+        if self.config.method == "all":
+            return self._all(candidates, [len(titles) for titles in rows], prefer)
+
+        def sort(n: int) -> Sets:
+            if self.config.method == "sliding":
+                return sliding_order(n, self.config.k)
+            return by_pairs(heap_order(n, self.config.k, 2))
+
+        sorts = [sort(len(titles)) for titles in rows]
+        orders = in_rounds(sorts, lambda asked: [int(first < 0.5) for first in prefer(asked)])
+        return ordered(candidates, orders, self.config.k)
+
+    def _all(self, candidates: Candidates, lengths: list[int], prefer: Prefer) -> Candidates:
+        asked: list[tuple[int, tuple[int, ...]]] = [
+            (row, pair) for row, n in enumerate(lengths) for pair in combinations(range(n), 2)
+        ]
+        wins = np.zeros(candidates.items.shape)
+        places = [np.flatnonzero(row >= 0) for row in candidates.items]
+        for (row, (first, second)), value in zip(asked, prefer(asked), strict=True):
+            wins[row, places[row][first]] += value
+            wins[row, places[row][second]] += 1 - value
+        others = np.maximum(np.array(lengths) - 1, 1)[:, None]
+        return candidates.with_scores(np.where(candidates.items >= 0, wins / others, np.nan).astype(np.float32))

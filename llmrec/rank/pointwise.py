@@ -1,0 +1,81 @@
+"""Pointwise ranking: a yes/no question about each candidate, answered by the odds of one token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from llmrec.data import Candidates, Dataset, Queries
+from llmrec.protocols import Engine
+from llmrec.rank.choosing import single_tokens
+from llmrec.rank.examples import Example
+from llmrec.rank.prompting import PromptConfig, Prompter, Variables
+
+
+class PointwiseConfig(PromptConfig):
+    """How candidates are ranked by yes/no questions."""
+
+    template: str = "pointwise-yes-no"
+    """A template of two labels that sees ``target``; what is behind the history should be short."""
+
+
+class PointwiseRanker:
+    """Orders candidates by log p(yes) - log p(no), read off one position.
+
+    A query's prompts differ at their end only, so an engine that shares prefixes reads the history once.
+
+    Source: Liang et al., Holistic Evaluation of Language Models, 2022, for yes/no relevance; Bao et al., TALLRec,
+    RecSys 2023, for recommendation.
+
+    Args:
+        engine: scores the labels.
+        titles: the title of each item, in number order.
+        config: template, history, examples.
+        train: whose users give examples.
+
+    Attributes:
+        counts: prompts ``shortened`` to fit the context.
+
+    Raises:
+        DataError: a row without a candidate.
+        ConfigError: a template without two labels of one token.
+    """
+
+    config_class = PointwiseConfig
+
+    def __init__(
+        self,
+        engine: Engine,
+        titles: Sequence[str],
+        config: PointwiseConfig | None = None,
+        train: Dataset | None = None,
+    ) -> None:
+        self.config = config or PointwiseConfig()
+        self.prompter = Prompter(
+            engine, titles, self.config, answers=("continuation",), strategy="pointwise", train=train
+        )
+        self.counts = self.prompter.counts
+        self.answers = list(map(self.prompter.template.render_cleaned_answer, single_tokens(self.prompter, 2)))
+        self.prompter.show(self._solve)
+
+    def rank(self, queries: Queries, candidates: Candidates) -> Candidates:
+        """Return each row ordered by the log-odds of yes, best first."""
+        candidates.require_filled()
+        histories, rows = self.prompter.histories(queries), self.prompter.rows(candidates.items)
+        asked = [
+            (history, {"target": title}) for history, titles in zip(histories, rows, strict=True) for title in titles
+        ]
+        answers = [self.answers] * len(asked)
+        found = self.prompter.engine.logprobs(self.prompter.prompts(asked, answers), answers)
+        scores = np.full(candidates.items.shape, np.nan, np.float32)
+        scores[candidates.items >= 0] = [yes - no for no, yes in found]
+        return candidates.with_scores(scores)
+
+    def _solve(self, example: Example) -> list[tuple[Variables, str]]:
+        """Return the chosen item with a yes, another one with a no."""
+        no, yes = self.answers
+        chosen = example.candidates[example.target]
+        other = [item for item in example.candidates if item != chosen][:1]
+        asked = zip(self.prompter.titles([chosen, *other]), (yes, no), strict=False)
+        return [({"target": title}, answer) for title, answer in asked]
