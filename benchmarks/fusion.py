@@ -3,7 +3,8 @@
     python benchmarks/fusion.py --keep runs/recall --data FOLDER [--films 1m]
 
 ``--keep`` is the folder of models that ``benchmarks/recall.py --keep`` fitted. Starting from the best single channel by
-validation NDCG@10, the channel, weight and method that help most are added, until none does.
+validation NDCG@10, the channel, weight and method that help most are added, until none does. It is compared with the
+single channel that is best on test.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data(parser)
     parser.add_argument("--keep", type=Path, required=True)
+    parser.add_argument("--queries", type=int, default=2000, help="validation queries that members are chosen on")
     arguments = parser.parse_args()
     split = read_split(arguments)
     names = sorted(path.name for path in arguments.keep.iterdir() if (path / "config.json").is_file())
     models = {name: load_recommender(arguments.keep / name) for name in names}
-    valid = {name: model.recommend(split.valid.queries, DEPTH) for name, model in models.items()}
-    members, weights, method = choose(valid, split.valid)
+    asked = split.valid.sample(arguments.queries, seed=0)
+    valid = {name: model.recommend(asked.queries, DEPTH) for name, model in models.items()}
+    members, weights, method = choose(valid, asked)
     print(f"chosen on validation: {method} of {dict(zip(members, weights, strict=True))}", flush=True)
     test = {name: model.recommend(split.test.queries, DEPTH) for name, model in models.items()}
     test["fused"] = fuse([test[name] for name in members], weights, method)
@@ -42,7 +45,7 @@ def main() -> None:
     for name, found in sorted(values.items(), key=lambda pair: -pair[1]["ndcg@10"].mean()):
         cells = [f"{metric} {found[metric].mean():.4f} {_interval(found[metric])}" for metric in METRICS]
         print(f"test {name}: {'  '.join(cells)}")
-    best = members[0]
+    best = max(names, key=lambda name: values[name]["ndcg@10"].mean())
     for metric in METRICS:
         compared = paired_test(values["fused"][metric], values[best][metric])
         print(f"fused - {best} {metric}: {compared.difference:+.4f}, p = {compared.p:.4f}")

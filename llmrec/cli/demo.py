@@ -15,7 +15,7 @@ import typer
 from pydantic import Field
 
 from llmrec import __version__
-from llmrec.classic.recall.fuse import weighted_fusion
+from llmrec.classic.recall.base.history import popularity
 from llmrec.classic.recall.fused import FusedRecommender
 from llmrec.classic.recall.popular import Popular
 from llmrec.cli.console import console, print_usage, progress
@@ -29,13 +29,13 @@ from llmrec.eval.metrics import compute
 from llmrec.eval.report import pick_examples, print_examples, print_table, write_report
 from llmrec.llm.cache import CachedEngine
 from llmrec.protocols import Ranker, Recommender, Usage
+from llmrec.rank.fusion import FusionConfig, fit_fusion
 from llmrec.rank.make import make_engine, make_ranker
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 CHOSEN_BY = "ndcg@10"
 METRICS = ("ndcg@10", "hr@10", "mrr@10", "coverage@10")
-WEIGHTS = tuple(step / 10 for step in range(11))
 
 
 class DemoRecipe(Config):
@@ -85,17 +85,19 @@ def run(recipe: DemoRecipe) -> None:
     console.print(f"[bold]3. ranking[/bold]  {recipe.strategy.name} with {engine.identity}")
     valid, valid_recalled = _informative(split.valid, recall, recipe)
     valid_ranked = _rank(ranker, engine, valid.queries, valid_recalled, "valid")
-    weight = _choose_weight(valid_recalled, valid_ranked, valid)
+    users_of_each = popularity(split.train)
+    fusion = fit_fusion(valid_recalled, valid_ranked, valid, users_of_each, FusionConfig(metric=CHOSEN_BY))
+    weight = fusion.coefficients[0]
     console.print(
-        f"[bold]4. fusion[/bold]  weight of the language model {weight:.1f}, "
+        f"[bold]4. fusion[/bold]  weight of the language model {weight:.2f}, "
         f"chosen by {CHOSEN_BY} on the second-last film of {len(valid)} users"
     )
     ranked = _rank(ranker, engine, test.queries, recalled, "test")
-    fused = _fuse(recalled, ranked, weight)
+    fused = fusion.fuse(recalled, ranked, users_of_each)
     methods = {"popular": popular, "recall": recalled, "LLM": ranked, "recall + LLM": fused}
     about = {
         "language model": f"{engine.identity}, {recipe.strategy.name}",
-        "fusion": f"the language model weighs {weight:.1f}, chosen on {len(valid)} users' second-last films",
+        "fusion": f"the language model weighs {weight:.2f}, chosen on {len(valid)} users' second-last films",
         "recall": f"{names} by reciprocal rank, {recipe.candidates} candidates a user",
     }
     _show(recipe, split.train, test, methods, about, engine.usage)
@@ -121,20 +123,6 @@ def _informative(valid: Targets, recall: Recommender, recipe: DemoRecipe) -> tup
 def _rank(ranker: Ranker, engine: CachedEngine, queries: Queries, candidates: Candidates, part: str) -> Candidates:
     with progress(f"LLM, {part} users") as engine.progress:
         return ranker.rank(queries, candidates)
-
-
-def _fuse(recalled: Candidates, ranked: Candidates, weight: float) -> Candidates:
-    return weighted_fusion([recalled, ranked], [1 - weight, weight], recalled.items.shape[1], normalise="zscore")
-
-
-def _choose_weight(recalled: Candidates, ranked: Candidates, valid: Targets) -> float:
-    """Return the language model's weight with the best mean metric on validation; of equal ones the smallest."""
-    if not len(valid):
-        return 0.0
-    means = [
-        float(np.mean(compute(_fuse(recalled, ranked, weight), valid, [CHOSEN_BY])[CHOSEN_BY])) for weight in WEIGHTS
-    ]
-    return WEIGHTS[int(np.argmax(means))]
 
 
 def _show(

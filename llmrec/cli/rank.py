@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from llmrec.cli.console import console, print_usage, progress
 from llmrec.config import as_overrides, load_config
@@ -54,7 +55,10 @@ def rank(
         run = rank_batch(recipe, progress=meter, dry_run=dry_run)
     money = run.usage.money(recipe.input_price, recipe.output_price)
     print_usage(run.usage, title="dry run: what it would take" if dry_run else "what it took", money=money)
-    if run.ranked is not None:
-        if run.counts:
-            console.print("answers: " + ", ".join(f"{count:,} {name}" for name, count in run.counts.items()))
-        console.print(f"{len(run.ranked):,} queries ranked in {run.seconds:.1f} s -> {recipe.out}")
+    if dry_run:
+        return
+    if run.counts:
+        console.print("answers: " + ", ".join(f"{count:,} {name}" for name, count in run.counts.items()))
+    if run.counts["failed"]:
+        console.print(f"what failed keeps its place ({escape(run.first_error)}); the same call asks it again")
+    console.print(f"{run.queries:,} queries ranked in {run.seconds:.1f} s -> {recipe.out}")

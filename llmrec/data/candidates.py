@@ -56,25 +56,28 @@ class Candidates:
         """Return the k best items of dense scores (q, n_items); equal scores go to the lower item number.
 
         ``-inf`` and ``NaN`` mean "never": such places come back as padding. The order is exact and the same
-        everywhere: each score is turned into an integer that carries the item's number in its low bits, so no two
-        keys are equal and a partial sort is enough.
+        everywhere.
 
         Raises:
             DataError: k is larger than the catalogue or below 1.
         """
         check_k(k, scores.shape[1])
-        scores = np.asarray(scores, np.float32) + np.float32(0)  # -0.0 becomes 0.0, so that the two tie
-        never = ~(scores > -np.inf)
-        bits = scores.view(np.uint32)
-        ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))  # orders as the floats do
-        descending = np.where(never, np.uint32(0xFFFFFFFF), ~ascending)
-        keys = (descending.astype(np.uint64) << np.uint64(32)) | np.arange(scores.shape[1], dtype=np.uint64)
-        if k < scores.shape[1]:
-            keys = np.partition(keys, k - 1, axis=1)[:, :k]
-        items = (np.sort(keys, axis=1) & np.uint64(0xFFFFFFFF)).astype(np.int32)
-        chosen = np.take_along_axis(scores, items, axis=1)
-        padding = np.take_along_axis(never, items, axis=1)
-        return cls(np.where(padding, -1, items), np.where(padding, np.nan, chosen))
+        scores = np.fmax(np.asarray(scores, np.float32), np.float32(-np.inf))  # NaN becomes -inf
+        if 4 * k < scores.shape[1]:
+            least = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+            chosen, level = scores > least, scores == least
+            # Of those that tie for the last places the first are taken.
+            room = k - chosen.sum(axis=1)
+            tied = level.sum(axis=1) > room
+            level[tied] &= np.cumsum(level[tied], axis=1) <= room[tied, None]
+            items = np.nonzero(chosen | level)[1].reshape(-1, k)
+        else:
+            items = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+        found = np.take_along_axis(scores, items, axis=1)
+        order = np.argsort(-found, axis=1, kind="stable")[:, :k]
+        items, found = np.take_along_axis(items, order, axis=1), np.take_along_axis(found, order, axis=1)
+        padding = found == -np.inf
+        return cls(np.where(padding, -1, items), np.where(padding, np.nan, found))
 
     def with_scores(self, scores: NDArray[np.float32]) -> Candidates:
         """Return the same items ordered by new scores (q, k), best first; ties and NaN keep the incoming order."""
@@ -93,12 +96,12 @@ class Candidates:
         """Return some rows."""
         return Candidates(self.items[rows], self.scores[rows])
 
-    def require_filled(self) -> None:
-        """Raise a DataError if a row has no candidate at all."""
+    def require_filled(self, first: int = 0) -> None:
+        """Raise a DataError if a row has no candidate at all; rows are counted from ``first``."""
         empty = ~(self.items >= 0).any(axis=1)
         if empty.any():
             raise DataError(
-                f"candidate row {int(np.argmax(empty))} is empty ({int(empty.sum())} of {len(self)} rows are)",
+                f"candidate row {first + int(np.argmax(empty))} is empty ({int(empty.sum())} of {len(self)} rows are)",
                 expected="at least one candidate a row",
                 cure="drop the query, or recall more items for it",
             )
@@ -119,12 +122,19 @@ class Candidates:
 
     @classmethod
     def from_frame(
-        cls, frame: pl.DataFrame, dataset: Dataset, queries: Queries, *, where: str = "the table"
+        cls, frame: pl.DataFrame, dataset: Dataset, queries: Queries, *, first: int = 0, where: str = "the table"
     ) -> Candidates:
         """Return the candidates of a long table, one row for each query of ``queries``; rank orders them.
 
+        Args:
+            frame: what ``to_frame`` gave.
+            dataset: the data set that the items are of.
+            queries: whose candidates they are.
+            first: the number that the table gives the first of ``queries``.
+            where: the table's name for messages.
+
         Raises:
-            DataError: a column is missing, an item is not in the data set, or a query has no row.
+            DataError: a column is missing, an item is not in the data set or twice at a query, or a query has no row.
         """
         require_columns(frame, COLUMNS, where=where)
         frame = frame.sort("query", "rank", maintain_order=True)
@@ -135,20 +145,27 @@ class Candidates:
                 expected=f"items of data set {dataset.name!r}",
                 cure="use the data set that the candidates were made from",
             )
-        rows = frame["query"].to_numpy()
+        rows = frame["query"].to_numpy() - first
         if len(rows) and (rows.min() < 0 or rows.max() >= len(queries)):
             raise DataError(
-                f"{where} has query {int(rows.max() if rows.max() >= len(queries) else rows.min())}",
-                expected=f"query numbers from 0 to {len(queries) - 1}",
+                f"{where} has query {first + int(rows.max() if rows.max() >= len(queries) else rows.min())}",
+                expected=f"query numbers from {first} to {first + len(queries) - 1}",
                 cure="rank the part (valid or test) that the candidates were recalled for",
             )
         asked = dataset.users.numbers(frame["user"])
         if (asked != queries.users[rows]).any():
             row = int(np.argmax(asked != queries.users[rows]))
             raise DataError(
-                f"{where} has user {frame['user'][row]!r} at query {rows[row]}",
+                f"{where} has user {frame['user'][row]!r} at query {first + rows[row]}",
                 expected=f"user {dataset.users.decode(queries.users[rows[row : row + 1]])[0]!r}",
                 cure="rank the part (valid or test) that the candidates were recalled for",
+            )
+        twice = frame.select("query", "item").is_duplicated().arg_true()
+        if len(twice):
+            raise DataError(
+                f"{where} has item {frame['item'][twice[0]]!r} twice at query {frame['query'][twice[0]]}",
+                expected="each item once a query",
+                cure="drop the repeated candidates",
             )
         counts = np.bincount(rows, minlength=len(queries))
         place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -156,7 +173,7 @@ class Candidates:
         scores = np.full(padded.shape, np.nan, np.float32)
         padded[rows, place], scores[rows, place] = items, frame["score"].to_numpy()
         candidates = cls(padded, scores)
-        candidates.require_filled()
+        candidates.require_filled(first)
         return candidates
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -70,6 +71,12 @@ class Queries:
     def select(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Queries:
         """Return the queries of some rows."""
         return self._map(self.users[rows], rows)
+
+    @cached_property
+    def entries(self) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+        """Row and item number of each event of the histories, row after row."""
+        rows, places = np.nonzero(self.history >= 0)
+        return rows, self.history[rows, places]
 
     def _map(self, users: NDArray[np.int32], places: Any) -> Queries:  # noqa: ANN401 - whatever NumPy indexes with
         values, times = (None if each is None else each[places] for each in (self.values, self.times))

@@ -146,6 +146,25 @@ def item_groups(train: Dataset, targets: Targets) -> dict[str, Mask]:
     return {"warm items": warm, "cold items": real & ~warm}
 
 
+def history_groups(targets: Targets, parts: int = 3) -> dict[str, Mask]:
+    """Return masks (q,) of queries with short to long histories, about as many in each; none where all are as long.
+
+    A length counts what the query carries, which may be cut to the newest items.
+    """
+    length = (targets.queries.history >= 0).sum(axis=1)
+    if not len(length):
+        return {}
+    # A group ends with a length that occurs, so that no length is in two and none is empty.
+    ends = np.unique(np.quantile(length, np.arange(1, parts + 1) / parts, method="inverted_cdf"))
+    starts = [int(length.min()), *(int(length[length > end].min()) for end in ends[:-1])]
+    if len(ends) < 2:
+        return {}
+    return {
+        f"history {start}" if start == end else f"history {start} to {end}": (length >= start) & (length <= end)
+        for start, end in zip(starts, ends.astype(int).tolist(), strict=True)
+    }
+
+
 def standard_groups(train: Dataset, targets: Targets) -> dict[str, Mask]:
     """Return head and tail users and warm and cold items."""
     return user_groups(train, targets) | item_groups(train, targets)

@@ -18,7 +18,7 @@ def dot_plot(evaluation: Evaluation, metric: str) -> Markup:
 
     def draw(axes: Axes) -> None:
         _dots(axes, evaluation, metric)
-        axes.set_yticks(range(height), labels=[_short(name) for name in evaluation.methods], parse_math=False)
+        axes.set_yticks(range(height), labels=[shorten(name) for name in evaluation.methods], parse_math=False)
         axes.set_ylim(height - 0.4, -0.6)
         axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="x", color=GREY, alpha=0.3, lw=0.6)
@@ -39,5 +39,6 @@ def _dots(axes: Axes, evaluation: Evaluation, metric: str) -> None:
             axes.axvline(row["mean"], color=GREY, lw=0.8, ls=(0, (3, 3)), zorder=0)
 
 
-def _short(name: str) -> str:
+def shorten(name: str) -> str:
+    """Return a name that fits beside a plot."""
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

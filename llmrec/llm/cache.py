@@ -11,74 +11,22 @@ import hashlib
 import json
 import math
 import operator
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, astuple, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from llmrec.errors import DataError
+from llmrec.llm.store import AnswerStore
 from llmrec.protocols import Completion, Engine, FloatArray, Prompt, Sampling, Usage
 
 Progress = Callable[[int, int], None]
 """Called with how many prompts are done, and how many there are."""
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, value NOT NULL) WITHOUT ROWID"
-_LOOKUP = 500
-_PATIENCE = 60.0
-"""Seconds to wait for other processes that use the file."""
-
-
-class AnswerStore:
-    """Answers by key in one SQLite file.
-
-    Args:
-        path: the file; made if it is not there.
-
-    Raises:
-        DataError: the file is no answer store, or cannot be opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-            _write_ahead(self._db)
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute(_SCHEMA)
-            self._db.execute("SELECT key, value FROM answers LIMIT 0")
-        except (sqlite3.Error, OSError) as error:
-            raise DataError(
-                f"cache {str(path)!r} cannot be opened ({error})",
-                expected="an SQLite file that llmrec wrote",
-                cure="name another file, or delete this one",
-            ) from None
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, float | str]:
-        """Return what is stored of ``keys``."""
-        found: dict[bytes, float | str] = {}
-        for start in range(0, len(keys), _LOOKUP):
-            some = keys[start : start + _LOOKUP]
-            marks = ",".join("?" * len(some))
-            found.update(self._db.execute(f"SELECT key, value FROM answers WHERE key IN ({marks})", some))  # noqa: S608
-        return found
-
-    def put(self, rows: Iterable[tuple[bytes, float | str]]) -> None:
-        """Store rows in one transaction, all or none."""
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
-
-    def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM answers").fetchone()[0])
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+_FIRST_LENGTH, _LONGEST, _SECONDS = 64, 8192, 10.0
+"""Prompts of the first chunk and of the longest, and how long one should take, where nobody says how many."""
 
 
 class CachedEngine:
@@ -87,9 +35,14 @@ class CachedEngine:
     Args:
         engine: what computes.
         path: the store's file.
-        commit_every: prompts between two commits; so many may be computed again after a kill.
+        commit_every: prompts between two commits, which may be computed again after a kill; None for as many as take
+            some ten seconds, so that an engine which is fast gets long batches and one which is slow loses little.
         progress: called after each commit.
         dry_run: compute and store nothing: misses are only counted in tokens, scores come back NaN and texts empty.
+
+    Attributes:
+        usage: what was spent, with hits and misses.
+        first_error: why the first prompt failed that did; empty if none.
     """
 
     def __init__(
@@ -97,23 +50,32 @@ class CachedEngine:
         engine: Engine,
         path: Path,
         *,
-        commit_every: int = 64,
+        commit_every: int | None = None,
         progress: Progress | None = None,
         dry_run: bool = False,
     ) -> None:
         self.engine, self.commit_every, self.progress, self.dry_run = engine, commit_every, progress, dry_run
         self.path = path
         self.usage = Usage()
+        self.first_error = ""
+        self._length = _FIRST_LENGTH
+        self._encode = json.JSONEncoder(ensure_ascii=False).encode
 
     @cached_property
     def store(self) -> AnswerStore:
         """The store, opened at first use; a dry run makes no new file."""
-        return AnswerStore(Path(":memory:") if self.dry_run and not self.path.exists() else self.path)
+        return AnswerStore(None if self.dry_run and not self.path.exists() else self.path)
+
+    @cached_property
+    def _foreseen(self) -> AnswerStore:
+        """What a real run would have stored by now, for a dry run."""
+        return AnswerStore(None)
 
     def close(self) -> None:
         """Close the store, if it was opened."""
-        if "store" in vars(self):
-            self.store.close()
+        for name in ("store", "_foreseen"):
+            if name in vars(self):
+                getattr(self, name).close()
 
     @property
     def identity(self) -> str:
@@ -145,17 +107,25 @@ class CachedEngine:
             self._report(len(completions), len(prompts))
         return completions
 
-    def _chunks(self, n: int) -> list[slice]:
-        """Return what is computed between two commits; a dry run, which commits nothing, takes all at once."""
-        size = max(1, n) if self.dry_run else self.commit_every
-        return [slice(start, start + size) for start in range(0, n, size)]
+    def _chunks(self, n: int) -> Iterator[slice]:
+        """Yield what is computed between two commits; its length follows how long such a one takes to compute."""
+        start = 0
+        while start < n:
+            before, end = self.usage, start + (self.commit_every or self._length)
+            yield slice(start, end)
+            spent, start = self.usage - before, end
+            if spent.cache_misses:
+                # What the store held says nothing of how long the model takes.
+                seconds = spent.seconds * (spent.cache_hits + spent.cache_misses) / spent.cache_misses
+                if seconds > 2 * _SECONDS and self._length > 1:
+                    self._length //= 2
+                elif seconds < _SECONDS and self._length < _LONGEST and end <= n:
+                    self._length *= 2
 
     def _score_chunk(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[str]]) -> list[FloatArray]:
         begin = time.perf_counter()
-        keys = [
-            [self._key(prompt, "score", answer) for answer in row] for prompt, row in zip(prompts, answers, strict=True)
-        ]
-        known = self.store.get([key for row in keys for key in row])
+        keys = [self._keys(prompt, row) for prompt, row in zip(prompts, answers, strict=True)]
+        known = self._known([key for row in keys for key in row], float("nan"))
         # Only what is missing is asked for, and once even if it stands twice: the second one counts as a hit.
         todo: list[list[tuple[bytes, str]]] = []
         asked: set[bytes] = set()
@@ -175,7 +145,9 @@ class CachedEngine:
         texts = [[text for _, text in row] for row in missing]
         before = self.engine.usage
         if self.dry_run:
-            known.update({key: float("nan") for row in missing for key, _ in row})
+            fresh = [(key, float("nan")) for row in missing for key, _ in row]
+            self._foreseen.put((key, "") for key, _ in fresh)
+            known.update(fresh)
             return self._estimate(prompts, [sum(self.count_tokens(row)) for row in texts], list(map(len, texts)))
         if not prompts:
             return Usage()
@@ -186,26 +158,32 @@ class CachedEngine:
             for (key, _), value in zip(row, values, strict=True)
         ]
         # A score that is no number is a failure, to be tried again, not an answer.
-        self.store.put((key, value) for key, value in fresh if not math.isnan(value))
+        numbers = sorted(row for row in fresh if not math.isnan(row[1]))
+        self.store.put(numbers)
+        if len(numbers) < len(fresh):
+            self.first_error = self.first_error or "a score that is no number"
         known.update(fresh)
         return self.engine.usage - before
 
     def _generate_chunk(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         begin = time.perf_counter()
         keys = [self._key(prompt, "generate", *astuple(sampling)) for prompt in prompts]
-        found = {key: _read(value) for key, value in self.store.get(keys).items()}
+        found = {key: _read(value) for key, value in self._known(keys, _EMPTY).items()}
         missing = list({key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in found}.items())
         spent = Usage()
         if missing and self.dry_run:
             spent = self._estimate(
                 [prompt for _, prompt in missing], [sampling.max_tokens] * len(missing), [1] * len(missing)
             )
+            self._foreseen.put((key, "") for key, _ in missing)
             found.update({key: Completion("") for key, _ in missing})
         elif missing:
             before = self.engine.usage
             computed = self.engine.generate([prompt for _, prompt in missing], sampling)
             fresh = {key: completion for (key, _), completion in zip(missing, computed, strict=True)}
             self.store.put((key, json.dumps(asdict(one))) for key, one in fresh.items() if one.finish != "error")
+            errors = (one.error or "an error" for one in fresh.values() if one.finish == "error")
+            self.first_error = self.first_error or next(errors, "")
             found.update(fresh)
             spent = self.engine.usage - before
         self._spend(spent, len(prompts), len(keys) - len(missing), len(missing), begin)
@@ -221,27 +199,32 @@ class CachedEngine:
         submitted = sum(map(operator.mul, read, answers)) + sum(output)
         return Usage(prompt_tokens=sum(read), output_tokens=sum(output), submitted_tokens=submitted)
 
+    def _known(self, keys: Sequence[bytes], foreseen: float | str) -> dict[bytes, float | str]:
+        """Return what is stored of ``keys``; in a dry run ``foreseen`` for what would be by now."""
+        known = self.store.get(keys)
+        return known | dict.fromkeys(self._foreseen.get(keys), foreseen) if self.dry_run else known
+
     def _key(self, prompt: Prompt, *what: object) -> bytes:
-        text = json.dumps([self.identity, prompt.system, prompt.user, *what], ensure_ascii=False)
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        return self._digest(self.identity, prompt.system, prompt.user, *what).digest()
+
+    def _keys(self, prompt: Prompt, answers: Sequence[str]) -> list[bytes]:
+        """Return the keys of answers to be scored; the prompt, which is long, is read once."""
+        begin, keys = self._digest(self.identity, prompt.system, prompt.user, "score"), []
+        for answer in answers:
+            digest = begin.copy()
+            digest.update(answer.encode("utf-8", "surrogatepass"))
+            keys.append(digest.digest())
+        return keys
+
+    def _digest(self, *what: object) -> hashlib.blake2b:
+        return hashlib.blake2b(self._encode(what).encode("utf-8", "surrogatepass"), digest_size=16)
 
     def _report(self, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(done, total)
 
 
-def _write_ahead(db: sqlite3.Connection) -> None:
-    """Turn on write-ahead mode; connections that do so at once on a new file are refused without a wait: try again."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+_EMPTY = json.dumps({"text": ""})
 
 
 def _read(value: float | str) -> Completion:

@@ -12,6 +12,24 @@ from transformers import LogitsProcessor, StoppingCriteria
 from llmrec.protocols import Sampling
 
 
+class PermutationOnly(LogitsProcessor):
+    """Lets through only the tokens of a permutation that a row has not written yet.
+
+    Args:
+        tokens: the tokens of each row's permutation, (batch, n).
+        start: where the new tokens begin.
+    """
+
+    def __init__(self, tokens: torch.Tensor, start: int) -> None:
+        self.tokens, self.start = tokens, start
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return scores (batch, vocabulary), minus infinity for all other tokens."""
+        allowed = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, self.tokens, value=True)
+        allowed.scatter_(1, input_ids[:, self.start :], value=False)
+        return scores.masked_fill(~allowed, -torch.inf)
+
+
 class SeededSampling(LogitsProcessor):
     """Temperature and top-p sampling with a random stream for each prompt.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +16,14 @@ LOADING_ERRORS = (OSError, ValueError, RuntimeError, SafetensorError)
 """What transformers and vLLM raise for missing, damaged or unsuitable weights."""
 _ANCHOR = 8
 """Characters of the prompt's end that are tokenised with an answer."""
+_NEVER = r"(?!)"
 
 
 class PromptTokenizer:
     """Renders prompts through a model's chat template, where it has one, and turns text into token ids.
+
+    Prompts and answers hold texts of items, which nobody vouches for: what would be a special token in them is broken
+    up (``plain``), so that only the chat template and the tokenizer itself put special tokens.
 
     Args:
         name: model folder or hub name.
@@ -34,18 +39,26 @@ class PromptTokenizer:
         except Exception as error:  # the library of tokenizers raises nothing narrower
             raise unreadable(name, error) from error
         self.name = name
+        self._special = _special_tokens(self.tokenizer)
         self.context: int | None = getattr(text_config, "max_position_embeddings", None)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has, special ones left out."""
-        return [len(ids) for ids in self._ids(texts)] if texts else []
+        return [len(ids) for ids in self._ids(list(map(self.plain, texts)))] if texts else []
+
+    def plain(self, text: str) -> str:
+        """Return a text in which a blank stands behind the first character of what would be a special token."""
+        while self._special.search(text):  # breaking one up may leave another
+            text = self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}" if len(found[0]) > 1 else " ", text)
+        return text
 
     def render(self, prompt: Prompt) -> str:
         """Return the text that the model reads."""
+        system, user = self.plain(prompt.system), self.plain(prompt.user)
         if not self.tokenizer.chat_template:
-            return "\n\n".join(part for part in (prompt.system, prompt.user) if part)
-        messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
-        messages.append({"role": "user", "content": prompt.user})
+            return "\n\n".join(part for part in (system, user) if part)
+        messages = [{"role": "system", "content": system}] if system else []
+        messages.append({"role": "user", "content": user})
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     def encode(self, prompt: Prompt, *, room: int) -> list[int]:
@@ -82,8 +95,9 @@ class PromptTokenizer:
         if not answers:
             return []
         anchor = self.render(prompt)[-_ANCHOR:]
-        alone, *together = self._ids([anchor, *(anchor + answer for answer in answers)])
-        by_itself = self._ids(answers)
+        plain = list(map(self.plain, answers))
+        alone, *together = self._ids([anchor, *(anchor + answer for answer in plain)])
+        by_itself = self._ids(plain)
         texts = [
             ids[len(alone) :] if ids[: len(alone)] == alone else fallback
             for ids, fallback in zip(together, by_itself, strict=True)
@@ -95,6 +109,27 @@ class PromptTokenizer:
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids
         return ids
+
+
+def _special_tokens(tokenizer: Any) -> re.Pattern[str]:  # noqa: ANN401
+    """Return what finds special tokens in a text, and others that the chat template is written with (``<think>``)."""
+    template = str(tokenizer.chat_template or "")
+    by_first: dict[str, list[str]] = {}
+    for token in tokenizer.added_tokens_decoder.values():
+        text = token.content.strip()
+        if text and (token.special or (len(text) > 1 and token.content in template)):
+            # One that is looked for in normalised text may be found in other letters too.
+            rest = f"(?i:{re.escape(text[1:])})" if token.normalized else re.escape(text[1:])
+            for first in {text[0], text[0].upper(), text[0].lower()} if token.normalized else {text[0]}:
+                by_first.setdefault(first, []).append(rest)
+    # By first characters: a vocabulary may have thousands, and texts have few places where one can begin.
+    return re.compile(
+        "|".join(
+            f"{re.escape(first)}(?:{'|'.join(sorted(rests, key=len, reverse=True))})"
+            for first, rests in by_first.items()
+        )
+        or _NEVER
+    )
 
 
 def unreadable(name: str, error: Exception) -> ModelError:

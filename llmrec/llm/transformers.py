@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from llmrec.config import Config
 from llmrec.llm.models import EMBEDDED_MODEL, model_identity, resolve_model
-from llmrec.llm.sampling import SeededSampling, StopAtText, cut_at_stop
+from llmrec.llm.permutation import require_single_tokens
+from llmrec.llm.sampling import PermutationOnly, SeededSampling, StopAtText, cut_at_stop
 from llmrec.llm.shared_prefix import SharedPrefixScorer, left_pad
 from llmrec.llm.token_groups import group_prompts
 from llmrec.llm.tokens import LOADING_ERRORS, PromptTokenizer, unreadable
@@ -121,14 +122,20 @@ class TransformersEngine:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Return one completion for each prompt; the seed draws each prompt's text whatever batch it is in."""
         start = time.perf_counter()
-        encoded = [self.tokens.encode(prompt, room=sampling.max_tokens) for prompt in prompts]
+        room = len(sampling.permutation) or sampling.max_tokens
+        encoded = [self.tokens.encode(prompt, room=room) for prompt in prompts]
+        pieces = self._permutations(prompts, sampling.permutation)
         order = sorted(range(len(prompts)), key=lambda row: len(encoded[row]))
         found: dict[int, Completion] = {}
         while order:
-            longest = len(encoded[order[-1]]) + sampling.max_tokens
+            longest = len(encoded[order[-1]]) + room
             size = max(1, self.config.batch_tokens // longest)
             batch, order = order[-size:], order[:-size]
-            texts = self._generate_batch([encoded[row] for row in batch], sampling)
+            rows = [encoded[row] for row in batch]
+            if pieces:
+                texts = self._permute_batch(rows, [pieces[row] for row in batch], sampling)
+            else:
+                texts = self._generate_batch(rows, sampling)
             found.update(zip(batch, texts, strict=True))
         completions = [found[row] for row in range(len(prompts))]
         self.usage += Usage(
@@ -141,26 +148,54 @@ class TransformersEngine:
         )
         return completions
 
-    def _generate_batch(self, batch: list[list[int]], sampling: Sampling) -> list[Completion]:
-        tokenizer = self.tokens.tokenizer
+    def _permutations(self, prompts: Sequence[Prompt], permutation: tuple[str, ...]) -> list[list[int]]:
+        """Return the tokens of a permutation behind each prompt; none where free text is asked for."""
+        if not permutation:
+            return []
+        return [
+            require_single_tokens(permutation, self.tokens.encode_answers(prompt, permutation), self.identity)
+            for prompt in prompts
+        ]
+
+    def _permute_batch(self, batch: list[list[int]], pieces: list[list[int]], sampling: Sampling) -> list[Completion]:
+        tokens = torch.tensor(pieces, device=self.model.device)
+        only = PermutationOnly(tokens, max(map(len, batch)))
+        rows = self._write(batch, sampling, len(sampling.permutation), 0, [only], [])
+        return [
+            Completion("".join(sampling.permutation[piece.index(token)] for token in row), len(prompt), len(row))
+            for prompt, piece, row in zip(batch, pieces, rows, strict=True)
+        ]
+
+    def _write(
+        self, batch: list[list[int]], sampling: Sampling, room: int, padding: int, only: list[Any], stop: list[Any]
+    ) -> list[list[int]]:
+        """Return the new tokens of each row, padded behind its end."""
         ids, mask = left_pad(batch, self.model.device)
-        end = self.model.generation_config.eos_token_id
-        ends = set(end) if isinstance(end, list) else {end} - {None}
-        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
         output = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
-            max_new_tokens=sampling.max_tokens,
+            max_new_tokens=room,
             do_sample=False,
             temperature=None,
             top_p=None,
             top_k=None,
             pad_token_id=padding,
-            logits_processor=[SeededSampling(sampling, batch)] if sampling.temperature > 0 else [],
-            stopping_criteria=[StopAtText(tokenizer, sampling.stop, ids.shape[1])] if sampling.stop else [],
+            logits_processor=only + ([SeededSampling(sampling, batch)] if sampling.temperature > 0 else []),
+            stopping_criteria=stop,
         )
+        rows: list[list[int]] = output[:, ids.shape[1] :].tolist()
+        return rows
+
+    def _generate_batch(self, batch: list[list[int]], sampling: Sampling) -> list[Completion]:
+        tokenizer = self.tokens.tokenizer
+        end = self.model.generation_config.eos_token_id
+        ends = set(end) if isinstance(end, list) else {end} - {None}
+        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
+        stop = [StopAtText(tokenizer, sampling.stop, max(map(len, batch)))] if sampling.stop else []
         completions = []
-        for prompt, row in zip(batch, output[:, ids.shape[1] :].tolist(), strict=True):
+        for prompt, row in zip(
+            batch, self._write(batch, sampling, sampling.max_tokens, padding, [], stop), strict=True
+        ):
             ended = next((place for place, token in enumerate(row) if token in ends), None)
             new = row if ended is None else row[:ended]
             text, stopped = cut_at_stop(tokenizer.decode(new, skip_special_tokens=True), sampling.stop)

@@ -18,6 +18,7 @@ import numpy as np
 from llmrec.config import Config
 from llmrec.errors import require
 from llmrec.llm.models import EMBEDDED_MODEL, model_identity, resolve_model
+from llmrec.llm.permutation import require_single_tokens
 from llmrec.llm.tokens import LOADING_ERRORS, PromptTokenizer, unreadable
 from llmrec.protocols import Completion, FloatArray, Prompt, Sampling, Usage
 
@@ -136,7 +137,24 @@ class VLLMEngine:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Return one completion for each prompt; the seed draws each prompt's text whatever batch it is in."""
         start = time.perf_counter()
-        encoded = [self.tokens.encode(prompt, room=sampling.max_tokens) for prompt in prompts]
+        encoded = [
+            self.tokens.encode(prompt, room=len(sampling.permutation) or sampling.max_tokens) for prompt in prompts
+        ]
+        if sampling.permutation:
+            completions = self._permute(prompts, encoded, sampling)
+        else:
+            completions = self._write(encoded, sampling)
+        self.usage += Usage(
+            prompts=len(prompts),
+            prompt_tokens=sum(map(len, encoded)),
+            output_tokens=sum(one.output_tokens for one in completions),
+            submitted_tokens=sum(one.prompt_tokens + one.output_tokens for one in completions),
+            cache_misses=len(prompts),
+            seconds=time.perf_counter() - start,
+        )
+        return completions
+
+    def _write(self, encoded: list[list[int]], sampling: Sampling) -> list[Completion]:
         params = self._vllm.SamplingParams(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
@@ -149,15 +167,38 @@ class VLLMEngine:
             best = output.outputs[0]
             finish: Literal["stop", "length"] = "length" if best.finish_reason == "length" else "stop"
             completions.append(Completion(best.text, len(ids), len(best.token_ids), finish))
-        self.usage += Usage(
-            prompts=len(prompts),
-            prompt_tokens=sum(map(len, encoded)),
-            output_tokens=sum(one.output_tokens for one in completions),
-            submitted_tokens=sum(one.prompt_tokens + one.output_tokens for one in completions),
-            cache_misses=len(prompts),
-            seconds=time.perf_counter() - start,
-        )
         return completions
+
+    def _permute(self, prompts: Sequence[Prompt], encoded: list[list[int]], sampling: Sampling) -> list[Completion]:
+        """Write one token after the other, all prompts at once, each time among those that are left.
+
+        vLLM's structured outputs (regular expressions, grammars) cannot state that nothing comes twice in less than
+        exponential size; a list of allowed tokens can, and the prefix cache holds what was read before.
+        """
+        texts = sampling.permutation
+        tokens = [
+            require_single_tokens(texts, self.tokens.encode_answers(prompt, texts), self.identity) for prompt in prompts
+        ]
+        orders: list[list[int]] = [[] for _ in prompts]
+        for place in range(len(texts)):
+            params = [
+                self._vllm.SamplingParams(
+                    max_tokens=1,
+                    temperature=sampling.temperature,
+                    top_p=sampling.top_p,
+                    seed=sampling.seed + place,
+                    allowed_token_ids=[token for token in row if token not in order],
+                    detokenize=False,
+                )
+                for row, order in zip(tokens, orders, strict=True)
+            ]
+            outputs = self._run([ids + order for ids, order in zip(encoded, orders, strict=True)], params)
+            for order, output in zip(orders, outputs, strict=True):
+                order.append(output.outputs[0].token_ids[0])
+        return [
+            Completion("".join(texts[row.index(token)] for token in order), len(ids), len(order))
+            for ids, row, order in zip(encoded, tokens, orders, strict=True)
+        ]
 
     def _next_tokens(self, requests: list[tuple[list[int], list[int]]]) -> list[dict[int, float]]:
         """Return the log-probability of each choice as the token after each text."""

@@ -25,6 +25,11 @@ _ENVIRONMENT = jinja2.sandbox.ImmutableSandboxedEnvironment(
 )
 _BUILT_IN = files("llmrec.prompts") / "templates"
 _UNSAFE = re.compile(r"\s+")
+_CONTROL = re.compile(
+    r"<(?=[^\s<>]*[|\uff5c_][^\s<>]*>|/?(?:s|bos|eos|pad|unk|think)>|<?/?SYS>)"
+    r"|\[(?=/[A-Z_]+\]|[A-Z]+(?:_[A-Z]+)+\]|INST\])"
+)
+"""What begins like a special token of a chat model: <|im_end|>, <end_of_turn>, </s>, [/INST], [TOOL_CALLS]."""
 
 
 class Template(Config):
@@ -46,7 +51,8 @@ class Template(Config):
     answer: str
     """How the answer is read: a parser's name, or ``continuation`` where answers are scored, not written."""
     continuation: str = ""
-    """For ``continuation``: how a candidate stands as an answer, Jinja2; sees ``candidate``, a title."""
+    """For ``continuation`` and ``identifiers``: how a candidate stands as an answer, or in one, Jinja2; sees
+    ``candidate``, a title or label."""
     labels: tuple[str, ...] | None = Field(None, min_length=2)
     """Answers to choose among: no and yes, in this order, or what candidates are called by."""
 
@@ -54,8 +60,10 @@ class Template(Config):
     def _check(self) -> Template:
         if self.answer != "continuation" and self.answer not in PARSERS:
             raise ValueError(f"answer {self.answer!r} is no parser: {did_you_mean(self.answer, PARSERS)}")
-        if (self.answer == "continuation") != bool(self.continuation):
-            raise ValueError("a continuation is needed with answer: continuation, and only there")
+        if (self.answer in {"continuation", "identifiers"}) != bool(self.continuation):
+            raise ValueError("a continuation is needed with answer: continuation or identifiers, and only there")
+        if self.answer == "identifiers" and self.labels is None:
+            raise ValueError("labels are needed with answer: identifiers")
         return self
 
     @cached_property
@@ -109,9 +117,13 @@ class Template(Config):
 
 
 def clean_text(text: str, *, limit: int = 200) -> str:
-    """Return untrusted item text on one line of at most ``limit`` characters, control characters folded into spaces."""
+    """Return untrusted item text on one line of at most ``limit`` characters, control characters folded into spaces.
+
+    What looks like a chat model's special token gets a blank behind its first character, so that a server, whose
+    tokenizer nobody here sees, does not take it for one; local engines break up those of their tokenizer themselves.
+    """
     visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
-    return _UNSAFE.sub(" ", visible).strip()[:limit].rstrip()
+    return _CONTROL.sub(r"\g<0> ", _UNSAFE.sub(" ", visible)).strip()[:limit].rstrip()
 
 
 def template_names() -> list[str]:

@@ -65,12 +65,15 @@ class BootstrapRanker:
             queries.select(np.repeat(np.arange(n), rounds)), Candidates(asked, np.zeros(asked.shape, np.float32))
         )
         points = np.zeros(candidates.items.shape, np.float32)
+        # An order that could not be ranked has no vote.
+        voted = (~np.isnan(found.scores)).sum(axis=1).reshape(n, rounds) > 0
         for row, items in enumerate(found.items.reshape(n, rounds, candidates.items.shape[1])):
             length = int((candidates.items[row] >= 0).sum())
             place = {item: at for at, item in enumerate(candidates.items[row, :length].tolist())}
-            for ranking in items[:, :length].tolist():
+            for ranking in items[voted[row], :length].tolist():
                 points[row, [place[item] for item in ranking]] += length - 1 - np.arange(length)
-        return candidates.with_scores(np.where(candidates.items >= 0, points, np.nan).astype(np.float32))
+        counted = (candidates.items >= 0) & voted.any(axis=1)[:, None]
+        return candidates.with_scores(np.where(counted, points, np.nan).astype(np.float32))
 
 
 def shuffled(items: NDArray[np.int32], seed: int, number: int) -> NDArray[np.int32]:

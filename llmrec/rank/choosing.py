@@ -31,7 +31,7 @@ class Chooser:
         """Return the log-probabilities (n,) of each of n titles, for (history, titles) pairs."""
         answers = [self.answers[: len(titles)] for _, titles in asked]
         variables = [(history, self._variables(titles)) for history, titles in asked]
-        return self.prompter.engine.logprobs(self.prompter.prompts(variables, answers), answers)
+        return self.prompter.logprobs(variables, answers)
 
     def _variables(self, titles: list[str]) -> Variables:
         return {"candidates": titles, "labels": self.labels[: len(titles)]}
@@ -43,11 +43,11 @@ class Chooser:
         return [(self._variables(titles), self.answers[place])]
 
 
-def single_tokens(prompter: Prompter, n: int) -> list[str]:
+def first_labels(prompter: Prompter, n: int) -> list[str]:
     """Return the first n labels of a template.
 
     Raises:
-        ConfigError: there are fewer, or one is not a single token behind the prompt.
+        ConfigError: there are fewer.
     """
     template, labels = prompter.template, list(prompter.template.labels or ())[:n]
     if len(labels) < n:
@@ -56,6 +56,16 @@ def single_tokens(prompter: Prompter, n: int) -> list[str]:
             expected=f"at least {n}, one for each candidate",
             cure="rank fewer candidates at once (strategy window), or choose another template",
         )
+    return labels
+
+
+def single_tokens(prompter: Prompter, n: int) -> list[str]:
+    """Return the first n labels of a template.
+
+    Raises:
+        ConfigError: there are fewer, or one is not a single token behind the prompt.
+    """
+    template, labels = prompter.template, first_labels(prompter, n)
     lengths = prompter.engine.count_tokens([template.render_cleaned_answer(label) for label in labels])
     for label, length in zip(labels, lengths, strict=True):
         if length != 1:

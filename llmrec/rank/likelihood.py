@@ -71,7 +71,7 @@ class LikelihoodRanker:
             [self.template.render_cleaned_answer(title) for title in row]
             for row in self.prompter.rows(candidates.items)
         ]
-        found = self.prompter.engine.logprobs(self.prompter.prompts(asked, answers), answers)
+        found = self.prompter.logprobs(asked, answers)
         scores = np.full(candidates.items.shape, np.nan, np.float32)
         scores[candidates.items >= 0] = self._scored(answers, found)
         return candidates.with_scores(scores)
@@ -86,8 +86,8 @@ class LikelihoodRanker:
         if self.config.score == "mean":
             of_each = np.array(self.prompter.engine.count_tokens(distinct), np.float32)
         else:
-            alone = self.prompter.prompts([([], {})] if distinct else [], [distinct])
-            of_each = np.concatenate([*self.prompter.engine.logprobs(alone, [distinct] * len(alone)), np.zeros(0)])
+            alone: list[tuple[list[str], Variables]] = [([], {})] if distinct else []
+            of_each = np.concatenate([*self.prompter.logprobs(alone, [distinct] * len(alone)), np.zeros(0)])
         by_text = dict(zip(distinct, of_each.tolist(), strict=True))
         others = np.array([by_text[text] for text in texts], np.float32)
         return values / others if self.config.score == "mean" else values - others

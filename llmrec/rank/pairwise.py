@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import expit
 
@@ -75,16 +76,21 @@ class PairwiseRanker:
         """Return each row in order; scores are mean probabilities (``all``) or count down, NaN behind the best."""
         candidates.require_filled()
         histories, rows = self.prompter.histories(queries), self.prompter.rows(candidates.items)
+        failed: set[int] = set()
 
         def prefer(asked: list[tuple[int, tuple[int, ...]]]) -> list[float]:
             pairs = [(histories[row], [rows[row][first], rows[row][second]]) for row, (first, second) in asked]
             turned = [(history, titles[::-1]) for history, titles in pairs]
             both = [each for pair in zip(pairs, turned, strict=True) for each in pair]
             odds = [float(first) - float(second) for first, second in self.chooser.choose(both)]
-            return [float(expit((one - other) / 2)) for one, other in zip(odds[::2], odds[1::2], strict=True)]
+            first = [float(expit((one - other) / 2)) for one, other in zip(odds[::2], odds[1::2], strict=True)]
+            failed.update(row for (row, _), each in zip(asked, first, strict=True) if np.isnan(each))
+            return first
 
         if self.config.method == "all":
-            return self._all(candidates, [len(titles) for titles in rows], prefer)
+            wins = self._all(candidates, [len(titles) for titles in rows], prefer)
+            wins[list(failed)] = np.nan
+            return candidates.with_scores(wins.astype(np.float32))
 
         def sort(n: int) -> Sets:
             if self.config.method == "sliding":
@@ -93,9 +99,10 @@ class PairwiseRanker:
 
         sorts = [sort(len(titles)) for titles in rows]
         orders = in_rounds(sorts, lambda asked: [int(first < 0.5) for first in prefer(asked)])
-        return ordered(candidates, orders, self.config.k)
+        return ordered(candidates, orders, self.config.k, failed)
 
-    def _all(self, candidates: Candidates, lengths: list[int], prefer: Prefer) -> Candidates:
+    def _all(self, candidates: Candidates, lengths: list[int], prefer: Prefer) -> NDArray[np.float64]:
+        """Return how often each candidate is likely to beat another one, NaN in padding."""
         asked: list[tuple[int, tuple[int, ...]]] = [
             (row, pair) for row, n in enumerate(lengths) for pair in combinations(range(n), 2)
         ]
@@ -105,4 +112,4 @@ class PairwiseRanker:
             wins[row, places[row][first]] += value
             wins[row, places[row][second]] += 1 - value
         others = np.maximum(np.array(lengths) - 1, 1)[:, None]
-        return candidates.with_scores(np.where(candidates.items >= 0, wins / others, np.nan).astype(np.float32))
+        return np.where(candidates.items >= 0, wins / others, np.nan)

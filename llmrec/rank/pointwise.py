@@ -67,7 +67,7 @@ class PointwiseRanker:
             (history, {"target": title}) for history, titles in zip(histories, rows, strict=True) for title in titles
         ]
         answers = [self.answers] * len(asked)
-        found = self.prompter.engine.logprobs(self.prompter.prompts(asked, answers), answers)
+        found = self.prompter.logprobs(asked, answers)
         scores = np.full(candidates.items.shape, np.nan, np.float32)
         scores[candidates.items >= 0] = [yes - no for no, yes in found]
         return candidates.with_scores(scores)

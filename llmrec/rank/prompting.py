@@ -13,7 +13,7 @@ from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.errors import ConfigError, EngineError
 from llmrec.prompts.template import Template, clean_text, load_template
-from llmrec.protocols import Engine, Prompt
+from llmrec.protocols import Engine, FloatArray, Prompt
 from llmrec.rank.examples import Example, draw_examples
 
 Variables = Mapping[str, str | Sequence[str]]
@@ -50,7 +50,7 @@ class Prompter:
         train: whose users give examples; only needed with ``examples``.
 
     Attributes:
-        counts: prompts ``shortened``, whose history was cut from the old end to fit.
+        counts: prompts ``shortened``, whose history was cut from the old end to fit; ``failed``, which got no score.
 
     Raises:
         ConfigError: the template's answer is read otherwise, or examples are wanted of no data set.
@@ -130,6 +130,15 @@ class Prompter:
             self._fitting(history, variables, [] if answers is None else answers[row], max_tokens)
             for row, (history, variables) in enumerate(asked)
         ]
+
+    def logprobs(
+        self, asked: Sequence[tuple[list[str], Variables]], answers: Sequence[Sequence[str]]
+    ) -> list[FloatArray]:
+        """Return the log-probability of each answer behind its prompt, NaN where the engine failed; that is counted."""
+        found = self.engine.logprobs(self.prompts(asked, answers), answers)
+        if failed := sum(bool(np.isnan(row).any()) for row in found):
+            self.counts["failed"] += failed
+        return found
 
     def _render(self, history: list[str], variables: Variables) -> Prompt:
         return self.template.render_cleaned({"history": history, **variables})

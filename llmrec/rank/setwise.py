@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from pydantic import Field
 
 from llmrec.data import Candidates, Dataset, Queries
@@ -65,10 +66,13 @@ class SetwiseRanker:
         """Return the ``k`` best of each row in order, the others behind them without a score."""
         candidates.require_filled()
         histories, rows = self.prompter.histories(queries), self.prompter.rows(candidates.items)
+        failed: set[int] = set()
 
         def ask(asked: list[tuple[int, tuple[int, ...]]]) -> list[int]:
             sets = [(histories[row], [rows[row][place] for place in members]) for row, members in asked]
-            return [int(found.argmax()) for found in self.chooser.choose(sets)]
+            found = self.chooser.choose(sets)
+            failed.update(row for (row, _), each in zip(asked, found, strict=True) if np.isnan(each).any())
+            return [int(each.argmax()) for each in found]
 
         sorts = [heap_order(len(titles), self.config.k, self.config.size - 1) for titles in rows]
-        return ordered(candidates, in_rounds(sorts, ask), self.config.k)
+        return ordered(candidates, in_rounds(sorts, ask), self.config.k, failed)

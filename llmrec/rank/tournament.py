@@ -73,6 +73,7 @@ class TournamentRanker:
         candidates.require_filled()
         histories, rows = self.prompter.histories(queries), self.prompter.rows(candidates.items)
         rounds = self.config.rounds
+        failed: set[int] = set()
         tournaments = [
             self._tournament(len(titles), [self.config.seed, number, *sorted(items[items >= 0].tolist())])
             for titles, items in zip(rows, candidates.items, strict=True)
@@ -84,13 +85,18 @@ class TournamentRanker:
                 (histories[number // rounds], [rows[number // rounds][place] for place in group])
                 for number, group in asked
             ]
-            return [np.argsort(-found, kind="stable").tolist() for found in self.chooser.choose(groups)]
+            found = self.chooser.choose(groups)
+            failed.update(
+                number // rounds for (number, _), each in zip(asked, found, strict=True) if np.isnan(each).any()
+            )
+            return [np.argsort(-each, kind="stable").tolist() for each in found]
 
         scores = np.full(candidates.items.shape, np.nan, np.float32)
         for number, points in enumerate(in_rounds(tournaments, ask)):
             row = number // rounds
             places = np.flatnonzero(candidates.items[row] >= 0)
             scores[row, places] = np.nan_to_num(scores[row, places]) + points
+        scores[list(failed)] = np.nan
         return candidates.with_scores(scores)
 
     def _tournament(self, n: int, seed: list[int]) -> Generator[list[Group], list[list[int]], list[int]]:

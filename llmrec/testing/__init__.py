@@ -8,11 +8,13 @@ Derive a test class from a contract, say how to make the part, and pytest runs t
 """
 
 from llmrec.testing.engines import EmbedderContract, EngineContract
+from llmrec.testing.injections import INJECTIONS
 from llmrec.testing.rankers import RankerContract
 from llmrec.testing.recommenders import RecommenderContract
 from llmrec.testing.toy import TOY_HISTORIES, TOY_TITLES, assert_same, expect_error, toy
 
 __all__ = [
+    "INJECTIONS",
     "TOY_HISTORIES",
     "TOY_TITLES",
     "EmbedderContract",

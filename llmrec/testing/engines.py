@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 import numpy as np
 
+from llmrec.errors import EngineError
 from llmrec.protocols import Embedder, Engine, Prompt, Sampling
 
 
@@ -68,6 +69,19 @@ class EngineContract:
         assert [one.text for one in engine.generate(self.prompts, sampling)] == [
             one.text for one in engine.generate(self.prompts, sampling)
         ]
+
+    def test_a_permutation_is_kept_to_or_refused(self) -> None:
+        engine, texts = self.make(), ("A", "B", "C")
+        found, refusal = [], ""
+        try:
+            found = engine.generate(self.prompts, Sampling(max_tokens=3, permutation=texts))
+        except EngineError as error:
+            refusal = str(error)
+        if refusal:
+            assert "permutation" in refusal, f"a refusal must say what of: {refusal}"
+            return
+        assert [sorted(one.text) for one in found] == [list(texts)] * len(self.prompts)
+        assert {(one.output_tokens, one.finish) for one in found} == {(len(texts), "stop")}
 
     def test_usage_grows_with_work(self) -> None:
         engine = self.make()

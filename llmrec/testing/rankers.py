@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
 from llmrec.data import Candidates, Queries
 from llmrec.errors import DataError
 from llmrec.protocols import Ranker
-from llmrec.testing.toy import TOY_HISTORIES, expect_error
+from llmrec.testing.injections import INJECTIONS
+from llmrec.testing.toy import TOY_HISTORIES, TOY_TITLES, expect_error
 
 
 class RankerContract:
-    """What every ranker keeps. ``make`` returns one that can rank the toy data set."""
+    """What every ranker keeps. ``make`` returns one that can rank the toy data set.
+
+    A ranker that reads titles also overrides ``make_titled``, so that titles which give orders are tried on it.
+    """
 
     @abstractmethod
     def make(self) -> Ranker:
         """Return a ranker for ``toy()``."""
+
+    def make_titled(self, titles: Sequence[str]) -> Ranker | None:  # noqa: ARG002
+        """Return what ``make`` does, for seven items that are called so; None where titles are not read."""
+        return None
 
     def queries(self) -> Queries:
         """Three toy users and one without a history."""
@@ -37,6 +46,16 @@ class RankerContract:
         np.testing.assert_array_equal(np.sort(ranked.items, axis=1), np.sort(candidates.items, axis=1))
         scores = np.where(ranked.items < 0, -np.inf, np.nan_to_num(ranked.scores, nan=-np.inf))
         assert np.all(scores[:, :-1] >= scores[:, 1:])
+
+    def test_titles_that_give_orders_leave_it_a_permutation(self) -> None:
+        queries, candidates = self.queries(), self.candidates()
+        for start in range(0, len(INJECTIONS), len(TOY_TITLES)):
+            texts = (INJECTIONS * 2)[start : start + len(TOY_TITLES)]
+            for titles in (texts, [f"{title} {text}" for title, text in zip(TOY_TITLES, texts, strict=True)]):
+                if (ranker := self.make_titled(titles)) is None:
+                    return
+                ranked = ranker.rank(queries, candidates)
+                np.testing.assert_array_equal(np.sort(ranked.items, axis=1), np.sort(candidates.items, axis=1))
 
     def test_padding_stays_behind(self) -> None:
         ranked = self.make().rank(self.queries(), self.candidates())

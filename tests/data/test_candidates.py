@@ -130,7 +130,7 @@ def change(**columns: object) -> pl.DataFrame:
         (table().with_columns(user=pl.lit("u1")), ["here has user 'u1' at query 1", "expected user 'u4'"]),
         (change(query=3), ["here has query 3", "0 to 2"]),
         (change(query=-1), ["here has query -1", "0 to 2"]),
-        (change(item=106), ["item number 6 occurs twice in candidate row 2"]),
+        (change(item=106), ["item 106 twice at query 2"]),
         (table().filter(pl.col("query") != 1), ["candidate row 1 is empty (1 of 3"]),
         (table().clear(), ["candidate row 0 is empty (3 of 3"]),
     ],

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmrec.errors import DataError
-from llmrec.llm.cache import AnswerStore, CachedEngine
+from llmrec.llm.cache import CachedEngine
 from llmrec.llm.fake import FakeConfig, FakeEngine
+from llmrec.llm.store import AnswerStore
 from llmrec.protocols import Completion, Prompt, Sampling, Usage
 from llmrec.testing import EngineContract, expect_error
 

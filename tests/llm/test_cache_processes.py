@@ -6,8 +6,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from llmrec.llm.cache import AnswerStore, CachedEngine
+from llmrec.llm.cache import CachedEngine
 from llmrec.llm.fake import FakeEngine
+from llmrec.llm.store import AnswerStore
 from llmrec.protocols import Prompt
 
 WRITER = """

@@ -19,6 +19,7 @@ needs_vllm = [
     pytest.mark.filterwarnings("ignore"),  # vLLM's own imports warn
     pytest.mark.skipif(not INSTALLED, reason="vllm is not installed (on a CPU: make vllm)"),
 ]
+TITLES = ("Alien", "Dune", "Brazil", "Fargo")
 SAMPLED = Sampling(max_tokens=12, temperature=1.0, seed=4)
 
 
@@ -95,6 +96,14 @@ class TestAgreement:
         prompts = [Prompt(title) for title in film_titles[:6]]
         together = vllm.generate(prompts, SAMPLED)
         assert [vllm.generate([prompt], SAMPLED)[0].text for prompt in prompts] == [one.text for one in together]
+
+    def test_a_permutation_is_that_of_transformers(self, vllm, transformers):
+        prompts = [Prompt(f"A. {first}\nB. Heat\nC. {last}\nIn order:") for first in TITLES for last in TITLES]
+        sampling = Sampling(permutation=(" A", " B", " C"))
+        ours, theirs = vllm.generate(prompts, sampling), transformers.generate(prompts, sampling)
+        assert [one.text for one in ours] == [one.text for one in theirs]
+        drawn = vllm.generate(prompts, Sampling(temperature=1.0, permutation=(" A", " B", " C")))
+        assert all(sorted(one.text.split()) == ["A", "B", "C"] for one in drawn)
 
     def test_the_context_is_kept(self, vllm):
         prompt = [Prompt("film " * 1020)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmrec.prompts.answers import PARSERS, Reading, parse_ranking, parse_reasoned_ranking
+from llmrec.prompts.answers import PARSERS, Reading, parse_identifiers, parse_ranking, parse_reasoned_ranking
 from llmrec.prompts.template import clean_text
 
 FILMS = (
@@ -115,8 +115,8 @@ def test_in_a_sentence_the_longest_title_wins():
 
 
 def test_lines_that_name_no_candidate_are_counted():
-    assert parse_ranking("Sure!\n1. Alien\n2. Batman\n\n---\n3. It\n4. Alien", FILMS) == Reading(
-        (0, 4), duplicates=1, invented=2
+    assert parse_ranking("Sure!\n1. Alien\n2. Batman\n\n---\n3. It\n4. Alien\nEnjoy!", FILMS) == Reading(
+        (0, 4), duplicates=1, invented=1
     )
 
 
@@ -125,12 +125,17 @@ def test_candidates_of_one_title_are_taken_in_turn():
 
 
 def test_no_candidates_no_order():
-    assert parse_ranking("Alien", []) == Reading((), invented=1)
-    assert parse_ranking("Alien", ["", "???"]) == Reading((), invented=1)
+    for films in ([], ["", "???"]):
+        assert parse_ranking("Alien", films) == Reading(())
+        assert parse_ranking("1. Alien\n2. Heat", films) == Reading((), invented=2)
 
 
 def test_parsers_are_found_by_their_names():
-    assert {"ranking": parse_ranking, "reasoned-ranking": parse_reasoned_ranking} == PARSERS
+    assert {
+        "ranking": parse_ranking,
+        "reasoned-ranking": parse_reasoned_ranking,
+        "identifiers": parse_identifiers,
+    } == PARSERS
 
 
 @pytest.mark.parametrize(
@@ -151,7 +156,7 @@ def test_refusals_are_told_from_other_answers_that_name_nothing(text):
 
 def test_a_refusal_that_ranks_all_the_same_is_none():
     reading = parse_ranking("I'm sorry, this was hard.\n1. Alien\n2. It", FILMS)
-    assert (reading.order, reading.refused, reading.invented) == ((0, 4), False, 1)
+    assert (reading.order, reading.refused, reading.invented) == ((0, 4), False, 0)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +187,7 @@ def test_any_text_gives_distinct_places_of_candidates(text, films):
     reading = parse_ranking(text, films)
     assert len(set(reading.order)) == len(reading.order)
     assert set(reading.order) <= set(range(len(films)))
-    assert 0 <= reading.invented <= len(text.splitlines())
+    assert 0 <= reading.invented <= len(text)
 
 
 words = st.lists(

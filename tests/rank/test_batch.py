@@ -3,7 +3,6 @@
 import json
 from importlib.util import find_spec
 
-import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -45,7 +44,7 @@ def test_the_file_holds_the_ranking_in_memory(make_recipe, films, targets, candi
     run = rank_batch(recipe)
     ranker = LikelihoodRanker(FakeEngine(), films.titles(), LikelihoodConfig(history=2))
     expected = ranker.rank(targets.queries, candidates)
-    np.testing.assert_array_equal(run.ranked.items, expected.items)
+    assert run.queries == 30
     assert_frame_equal(pl.read_parquet(recipe.out), expected.to_frame(films, targets.queries))
     assert pl.read_parquet(recipe.out).height == N_ANSWERS
     assert written(recipe) == ["ranked.parquet", "ranked.run.json"]
@@ -59,10 +58,10 @@ def test_only_the_top_is_ranked(make_recipe, films, targets, candidates):
     assert run.usage.cache_misses == 30 * 3
 
 
-def test_the_order_of_rows_in_the_file_does_not_matter(make_recipe, prepared, tmp_path):
+def test_the_order_of_a_querys_rows_in_the_file_does_not_matter(make_recipe, prepared, tmp_path):
     rank_batch(make_recipe())
     shuffled = pl.read_parquet(prepared / "candidates.parquet").sample(fraction=1.0, shuffle=True, seed=1)
-    shuffled.write_parquet(tmp_path / "shuffled.parquet")
+    shuffled.sort("query", maintain_order=True).write_parquet(tmp_path / "shuffled.parquet")
     again = make_recipe(candidates=tmp_path / "shuffled.parquet", out=tmp_path / "again.parquet")
     assert rank_batch(again).usage.cache_hits == N_ANSWERS
     assert_frame_equal(pl.read_parquet(again.out), pl.read_parquet(make_recipe().out))
@@ -99,17 +98,19 @@ def test_a_second_run_computes_nothing_and_writes_the_same(make_recipe, tmp_path
     assert again.out.read_bytes() == first.out.read_bytes()
 
 
-def test_progress_counts_prompts(make_recipe):
+def test_progress_tells_queries_prompts_and_pace(make_recipe):
     seen = []
-    rank_batch(make_recipe(commit_every=20), progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(20, 30), (30, 30)]
+    rank_batch(make_recipe(commit_every=20), progress=lambda *told: seen.append(told))
+    # A block is done when its shard is written, not when its last prompt is answered.
+    assert [told[:2] for told in seen] == [(0, 30), (20, 30), (29, 30), (30, 30)]
+    assert seen[1][2].startswith("20 prompts, ")
+    assert seen[-1][2].endswith(" tokens/s")
 
 
 @pytest.mark.parametrize("strategy", ["likelihood", "listwise"])
 def test_a_dry_run_writes_nothing_and_foresees_the_real_run(make_recipe, strategy):
     recipe = make_recipe(strategy=strategy)
     dry = rank_batch(recipe, dry_run=True)
-    assert dry.ranked is None
     assert written(recipe) == []
     assert not recipe.cache.exists()
     real = rank_batch(recipe).usage
@@ -139,7 +140,19 @@ SPOIL = {
     "no rows at all": (lambda frame: frame.clear(), ("row 0 is empty", "30 of 30")),
     "another part's query": (lambda frame: frame.with_columns(query=pl.col("query") + 1), ("query 30", "0 to 29")),
     "another user": (lambda frame: frame.with_columns(user=pl.lit("user 3")), ("'user 3'", "'user 0'")),
-    "an item twice": (lambda frame: pl.concat([frame, frame.head(1)]), ("occurs twice",)),
+    "an item twice": (lambda frame: pl.concat([frame.head(1), frame]), ("item 1000 twice at query 0",)),
+    "rows torn apart": (
+        lambda frame: pl.concat([frame[3:], frame[:3]]),
+        ("rows of query 0 behind those of query 29", "sort('query', 'rank')"),
+    ),
+    "a row without a query": (
+        lambda frame: frame.with_columns(query=pl.when(pl.col("user") != "user 7").then("query")),
+        ("a row without a query",),
+    ),
+    "queries that are no numbers": (
+        lambda frame: frame.with_columns(pl.col("query").cast(pl.String)),
+        ("column 'query' of String", "cast it"),
+    ),
 }
 
 
@@ -203,6 +216,14 @@ def test_a_failed_run_leaves_the_former_output_alone(make_recipe):
     expect_error(UnknownNameError, lambda: rank_batch(make_recipe(strategy="nothing")), "nothing")
     assert make_recipe().out.read_bytes() == before
     assert written(make_recipe()) == ["ranked.parquet", "ranked.run.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"query,item\n1,2\n"])
+def test_a_file_that_is_no_parquet_is_an_error(make_recipe, tmp_path, content):
+    (tmp_path / "no.parquet").write_bytes(content)
+    recipe = make_recipe(candidates=tmp_path / "no.parquet")
+    expect_error(DataError, lambda: rank_batch(recipe), "no.parquet", "a whole Parquet file")
+    assert written(recipe) == []
 
 
 def test_the_tiny_model_ranks_a_batch(make_recipe, tiny_model):

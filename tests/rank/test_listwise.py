@@ -16,7 +16,10 @@ from llmrec.testing import TOY_TITLES, RankerContract, expect_error
 
 class TestFakeContract(RankerContract):
     def make(self):
-        return ListwiseRanker(FakeEngine(), TOY_TITLES)
+        return self.make_titled(TOY_TITLES)
+
+    def make_titled(self, titles):
+        return ListwiseRanker(FakeEngine(), titles)
 
 
 class TestTinyContract(RankerContract):
@@ -66,7 +69,7 @@ def test_what_is_not_named_follows_in_its_order_and_is_counted():
     assert ranked.items.tolist() == [[3, 2, 5, 6], [0, 1, -1, -1], [6, 2, 4, -1]]
     np.testing.assert_array_equal(ranked.scores[0], [4, np.nan, np.nan, np.nan])
     assert np.isnan(ranked.scores[1:]).all()
-    assert +ranker.counts == {"partial": 1, "unread": 1, "failed": 1, "missing": 3 + 2, "invented": 3}
+    assert +ranker.counts == {"partial": 1, "unread": 1, "failed": 1, "missing": 3 + 2, "invented": 1}
 
 
 def test_counts_grow_from_call_to_call():

@@ -48,7 +48,10 @@ class TestContract(RankerContract):
         self.name = name
 
     def make(self):
-        return make(self.name, FakeEngine(), TOY_TITLES)
+        return self.make_titled(TOY_TITLES)
+
+    def make_titled(self, titles):
+        return make(self.name, FakeEngine(), titles)
 
     def test_it_counts(self):
         ranker = self.make()

@@ -157,7 +157,7 @@ def test_a_ranking_is_read_back_by_the_parser():
             candidates = [line.split(". ", 1)[1] for line in listed]
             assert len(set(candidates)) == len(candidates) >= 3
             reading = parse_ranking(row["completion"], candidates)
-            assert reading.unmatched == 0
+            assert reading.invented == 0
             ranked = [candidates[place] for place in reading.order]
             assert set(ranked[: len(chosen)]) == chosen
             rest = [title for title in candidates if title not in chosen]

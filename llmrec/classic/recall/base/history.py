@@ -123,11 +123,11 @@ class HistoryRecommender(ABC, Generic[C]):
         return Candidates(np.concatenate([one.items for one in found]), np.concatenate([one.scores for one in found]))
 
     def _best(self, queries: Queries, k: int, *, exclude_seen: bool) -> Candidates:
-        histories = history_matrix(queries, self.catalogue.n_items)
+        seen = history_entries(queries, self.catalogue.n_items)
         scores = self._score(queries)
         scores[~scores.any(axis=1)] = self.popularity
         if exclude_seen:
-            scores[histories.nonzero()] = -np.inf
+            scores[seen] = -np.inf
         return Candidates.best(scores, k)
 
     def _take(self, catalogue: Catalogue, arrays: Arrays) -> None:
@@ -186,16 +186,20 @@ def seen_matrix(data: Dataset) -> csr_matrix:
     return _ones(data.interactions.users, data.interactions.items, (len(data.users), len(data.items)))
 
 
-def history_matrix(queries: Queries, n_items: int) -> csr_matrix:
-    """Return ones where a history holds an item, float32 (q, n_items); raise a DataError for an item beyond."""
+def history_entries(queries: Queries, n_items: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """Return row and item of each event of the histories; raise a DataError for an item beyond ``n_items``."""
     if queries.history.size and queries.history.max() >= n_items:
         raise DataError(
             f"item number {queries.history.max()} in a history",
             expected=f"numbers from 0 to {n_items - 1}, the model's catalogue",
             cure="use the data set that the model was fitted on",
         )
-    rows, places = np.nonzero(queries.history >= 0)
-    return _ones(rows, queries.history[rows, places], (len(queries), n_items))
+    return queries.entries
+
+
+def history_matrix(queries: Queries, n_items: int) -> csr_matrix:
+    """Return ones where a history holds an item, float32 (q, n_items); raise a DataError for an item beyond."""
+    return _ones(*history_entries(queries, n_items), (len(queries), n_items))
 
 
 def _ones(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> csr_matrix:

@@ -62,12 +62,16 @@ def popularity_tail(counts: NDArray[np.floating]) -> FloatArray:
 
 
 def put_tail(scores: FloatArray, tail: FloatArray) -> FloatArray:
-    """Return scores (q, n_items) in which items without a neighbour (0) come behind those with one, by popularity.
+    """Put items without a neighbour (0) behind those with one, by popularity, in place; return scores (q, n_items).
 
     What the history speaks against (below 0) comes behind both. A row of zeros says nothing and stays as it is.
     """
-    alone = (scores == 0) & scores.any(axis=1, keepdims=True)
-    return np.where(alone, tail, np.where(scores < 0, scores - 1, scores))
+    silent = ~scores.any(axis=1)
+    if scores.min(initial=0) < 0:
+        np.subtract(scores, 1, out=scores, where=scores < 0)
+    np.copyto(scores, tail, where=scores == 0)
+    scores[silent] = 0
+    return scores
 
 
 def similarity_arrays(similarity: csr_matrix) -> Arrays:
