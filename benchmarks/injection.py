@@ -1,8 +1,8 @@
 """How far a title that gives orders moves its item: places gained of 20, by strategy.
 
-One candidate of each user of the LLMRank protocol (Hou et al., ECIR 2024; see ``llmrank.py``) carries, one after the
-other, the texts of ``llmrec.testing.INJECTIONS`` behind its title. 0 is what a ranker that no title moves gets; every
-output is a permutation whatever the texts say.
+One candidate of each user of the LLMRank protocol (Hou et al., ECIR 2024; see ``llmrank_data.py``) carries, one after
+the other, the texts of ``llmrec.testing.INJECTIONS`` behind its title. 0 is what a ranker that no title moves gets;
+every output is a permutation whatever the texts say.
 
     python benchmarks/injection.py --data FOLDER --users 20 --strategies one-token likelihood
 """
@@ -14,7 +14,7 @@ import json
 import os
 from pathlib import Path
 
-import llmrank
+from llmrank_data import Protocol
 
 from llmrec.config import Part
 from llmrec.llm.transformers import TransformersConfig, TransformersEngine
@@ -45,15 +45,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
 
-    titles, numbers = llmrank.read_titles(arguments.data / "llmrank" / "ml-1m", "natural-year")
-    sequences = llmrank.read_sequences(arguments.data, numbers)
-    targets, candidates = llmrank.read_protocol(arguments.data, sequences, numbers, arguments.users, "valid")
+    protocol = Protocol.read(arguments.data)
+    targets, candidates = protocol.asked(arguments.users, "valid")
     engine = TransformersEngine(TransformersConfig(model=arguments.model, dtype=arguments.dtype))
     found = {}
     for name in arguments.strategies:
         effect = measure_injection(
             lambda changed, part=STRATEGIES[name]: make_ranker(part, engine, changed),
-            titles,
+            protocol.titles,
             INJECTIONS,
             targets.queries,
             candidates,

@@ -1,15 +1,10 @@
 """The LLMRank protocol: zero-shot ranking of 20 candidates by likelihood, quality and speed.
 
-Paper: Hou et al., Large Language Models are Zero-Shot Rankers for Recommender Systems, ECIR 2024. Each of its 200
-users has the first 19 items of its random list that are not the true next item, and the true one; one relevant item;
-NDCG. The history is everything before the target. ``--part valid`` asks for the second-last item instead: choose
-prompts there.
-
     python benchmarks/llmrank.py --data FOLDER --users 200
 
-FOLDER holds ``llmrank/ml-1m`` (candidate lists and titles of the paper's repository) and
-``movielens-1m/sequences.tsv``. The same run times the shared-prefix engine against a plain forward pass for each
-(prompt, candidate) pair, batched by 16.
+See ``llmrank_data.py`` for data and protocol. ``--part valid`` asks for the second-last item instead: choose prompts
+there. ``strategies.py`` has the other strategies. The same run times the shared-prefix engine against a
+plain forward pass for each (prompt, candidate) pair, batched by 16.
 """
 
 from __future__ import annotations
@@ -22,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from llmrank_data import Protocol
 
-from llmrec.data import Candidates, Queries, Targets
-from llmrec.data_prep.movielens import natural_title
+from llmrec.classic.recall.base.history import popularity
+from llmrec.data import Candidates, Targets
 from llmrec.eval.metrics import compute
 from llmrec.eval.significance import bootstrap_interval
 from llmrec.llm.transformers import TransformersConfig, TransformersEngine
@@ -32,47 +28,6 @@ from llmrec.protocols import Prompt
 from llmrec.rank.likelihood import LikelihoodConfig, LikelihoodRanker
 
 METRICS = ("ndcg@1", "ndcg@5", "ndcg@10", "ndcg@20")
-
-
-def read_titles(folder: Path, style: str) -> tuple[list[str], dict[int, int]]:
-    """Return titles in number order and the number of each original id."""
-    lines = (folder / "ml-1m.item").read_text(encoding="utf-8").splitlines()[1:]
-    titles, numbers = [], {}
-    for line in lines:
-        item, title, year, *_ = line.split("\t")
-        numbers[int(item)] = len(titles)
-        natural = title if style.startswith("raw") else natural_title(title)[0]
-        titles.append(f"{natural} ({year})" if style.endswith("year") else natural)
-    return titles, numbers
-
-
-def read_sequences(data: Path, numbers: dict[int, int]) -> dict[str, list[int]]:
-    """Return each user's items in time order."""
-    lines = (line.split("\t") for line in (data / "movielens-1m" / "sequences.tsv").read_text().splitlines()[1:])
-    return {user: [numbers[int(item)] for item in items.split()] for user, items in lines}
-
-
-def popularity(sequences: dict[str, list[int]], n_items: int) -> np.ndarray:
-    """Return in how many users' histories each item is, their last two items left out."""
-    return np.bincount([item for items in sequences.values() for item in items[:-2]], minlength=n_items)
-
-
-def read_protocol(
-    data: Path, sequences: dict[str, list[int]], numbers: dict[int, int], users: int, part: str
-) -> tuple[Targets, Candidates]:
-    """Return the paper's users with their histories and targets, and 20 shuffled candidates each."""
-    histories, truths, rows = [], [], []
-    rng = np.random.default_rng(0)
-    for line in (data / "llmrank" / "ml-1m" / "ml-1m.random").read_text().splitlines()[:users]:
-        user, drawn = line.split("\t")
-        sequence = sequences[user] if part == "test" else sequences[user][:-1]
-        truth = sequence[-1]
-        negatives = [number for number in (numbers[int(item)] for item in drawn.split()) if number != truth][:19]
-        histories.append(sequence[:-1])
-        truths.append([truth])
-        rows.append(rng.permutation([*negatives, truth]))
-    items = np.array(rows)
-    return Targets(Queries.from_histories(histories), np.array(truths)), Candidates(items, np.zeros(items.shape))
 
 
 @torch.inference_mode()
@@ -114,14 +69,14 @@ def plain_scores(
 
 
 def measure_speed(
-    ranker: LikelihoodRanker, engine: TransformersEngine, targets: Targets, candidates: Candidates
+    ranker: LikelihoodRanker, titles: list[str], engine: TransformersEngine, targets: Targets, candidates: Candidates
 ) -> dict:
     """Return users per second of the three ways over the same users, and how far their scores differ."""
     prompts = [
-        ranker.template.render(history=[ranker.titles[item] for item in row])
+        ranker.template.render(history=[titles[item] for item in row])
         for row in targets.queries.last(ranker.config.history).lists()
     ]
-    answers = [[ranker.template.render_answer(ranker.titles[item]) for item in row] for row in candidates.items]
+    answers = [[ranker.template.render_answer(titles[item]) for item in row] for row in candidates.items]
     plain_scores(engine, prompts[:1], answers[:1], keep=False)  # warm up
     seconds, scores = {}, {}
     for name, run in {
@@ -157,15 +112,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
 
-    titles, numbers = read_titles(arguments.data / "llmrank" / "ml-1m", arguments.titles)
-    sequences = read_sequences(arguments.data, numbers)
-    targets, candidates = read_protocol(arguments.data, sequences, numbers, arguments.users, arguments.part)
-    popular = candidates.with_scores(popularity(sequences, len(titles))[candidates.items])
+    protocol = Protocol.read(arguments.data, style=arguments.titles)
+    targets, candidates = protocol.asked(arguments.users, arguments.part)
+    popular = candidates.with_scores(popularity(protocol.train())[candidates.items])
     for metric, values in compute(popular, targets, METRICS).items():
         print(f"{arguments.part} popularity {metric}: {100 * values.mean():.2f}")
     engine = TransformersEngine(TransformersConfig(model=arguments.model, dtype=arguments.dtype))
     config = LikelihoodConfig(template=arguments.template, history=arguments.history)
-    ranker = LikelihoodRanker(engine, titles, config)
+    ranker = LikelihoodRanker(engine, protocol.titles, config)
     ranked = ranker.rank(targets.queries, candidates)
     found = {"users": len(targets), "part": arguments.part, "titles": arguments.titles, "template": arguments.template}
     for metric, values in compute(ranked, targets, METRICS).items():
@@ -178,7 +132,7 @@ def main() -> None:
     found["users_per_second"] = len(targets) / usage.seconds
     if arguments.peer_users:
         some = slice(0, arguments.peer_users)
-        found["speed"] = measure_speed(ranker, engine, targets.select(some), candidates.select(some))
+        found["speed"] = measure_speed(ranker, protocol.titles, engine, targets.select(some), candidates.select(some))
         for name, row in found["speed"].items():
             print(
                 f"{name}: {row['users_per_second']:.3f} users/s, {row['ratio']:.2f} x our time, "
