@@ -32,7 +32,7 @@ def list_templates() -> None:
     """List the built-in templates with the ranking strategies that they serve."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("template", "version", "answer", "strategies", "description"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "template")
     for name in template_names():
         template = load_template(name)
         strategies = ", ".join(serving_strategies(name)) or "none: for tuning or generation"

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from llmrec.cli.console import console
 from llmrec.data import Split
 from llmrec.prompts import template as templates
 from llmrec.prompts.template import load_template, template_names
@@ -14,7 +15,7 @@ BUILT_IN = Path(templates.__file__).parent / "templates"
 
 
 def test_list_names_every_template_and_what_it_serves(llmrec, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 200)
     code, out, _ = llmrec("prompts", "list")
     assert code == 0
     lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
@@ -83,7 +84,7 @@ def test_compare_writes_a_folder_with_a_report(llmrec, prepared):
         "incoming order",
         *(f"likelihood-{kind}, history {n}" for kind in ("list", "sentence") for n in (1, 5)),
     }
-    assert "report.html" in out
+    assert "report.html" in out.replace("\n", "")
     assert "8 queries" in out
     page = (prepared / "out" / "report.html").read_text("utf-8")
     assert "likelihood-sentence, history 5" in page
