@@ -25,7 +25,7 @@ def test_outside_packages_add_names_but_replace_none(monkeypatch):
         importlib.metadata.EntryPoint("mine", "collections:OrderedDict", "g"),
         importlib.metadata.EntryPoint("own", "collections:Counter", "g"),
     ]
-    monkeypatch.setattr("llmrec.registry.entry_points", lambda group: points if group == "g" else [])
+    monkeypatch.setattr("llmrec.registry.table.entry_points", lambda group: points if group == "g" else [])
     registry = Registry("thing", "g", {"own": Row("collections:deque", "built in")})
     assert registry.get("mine").__name__ == "OrderedDict"
     assert registry.get("own").__name__ == "deque"

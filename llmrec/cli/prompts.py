@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from llmrec.cli.console import console, print_usage, progress
 from llmrec.config import as_overrides, load_config
-from llmrec.prompts.template import load_template, template_names
+from llmrec.prompts.template import load_template, template_file, template_names
 from llmrec.rank.compare.experiment import compare as run_comparison
 from llmrec.rank.compare.page import print_leaderboard, write_comparison
 from llmrec.rank.compare.recipe import CompareRecipe
@@ -44,8 +43,7 @@ def list_templates() -> None:
 def show(template: Annotated[str, typer.Argument(help="Built-in name or path of a YAML file.")]) -> None:
     """Print a template's YAML and where it is."""
     load_template(template)
-    own = template.endswith((".yaml", ".yml"))
-    source = Path(template) if own else Path(str(files("llmrec.prompts") / "templates" / f"{template}.yaml"))
+    source = template_file(template)
     typer.echo(f"# {source}")
     typer.echo(source.read_text(encoding="utf-8"), nl=False)
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import jinja2
@@ -131,6 +132,26 @@ def template_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".yaml"))
 
 
+def template_file(name: str) -> Traversable:
+    """Return the YAML file of a built-in name, or of a path.
+
+    Raises:
+        UnknownNameError: no such name or file.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise UnknownNameError(f"no template {name!r}", expected="a YAML file", cure="check the path")
+        return path
+    if name not in template_names():
+        raise UnknownNameError(
+            f"unknown template {name!r}",
+            expected="a built-in name or the path of a YAML file",
+            cure=did_you_mean(name, template_names()),
+        )
+    return _BUILT_IN / f"{name}.yaml"
+
+
 def load_template(name: str) -> Template:
     """Return a built-in template by name, or one of your own by the path of its YAML file.
 
@@ -138,19 +159,7 @@ def load_template(name: str) -> Template:
         UnknownNameError: no such name or file.
         ConfigError: the file is no valid template.
     """
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
-            raise UnknownNameError(f"no template {name!r}", expected="a YAML file", cure="check the path")
-        content = path.read_bytes()
-    elif name in template_names():
-        content = (_BUILT_IN / f"{name}.yaml").read_bytes()
-    else:
-        raise UnknownNameError(
-            f"unknown template {name!r}",
-            expected="a built-in name or the path of a YAML file",
-            cure=did_you_mean(name, template_names()),
-        )
+    content = template_file(name).read_bytes()
     try:
         return Template.model_validate(yaml.safe_load(content.decode()))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
