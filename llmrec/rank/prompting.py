@@ -95,7 +95,7 @@ class Prompter:
         """Return the titles of the newest items of each query."""
         return self.rows(queries.last(self.config.history).history)
 
-    def show(self, solve: Solve, separator: str = "\n\n") -> None:
+    def show(self, solve: Solve) -> None:
         """Put solved examples in front of all prompts from now on."""
         if not self.config.examples or self.train is None:
             return
@@ -111,7 +111,7 @@ class Prompter:
             for variables, answer in solve(example):
                 prompt = self._render(self.titles(example.history), variables)
                 parts.append(f"{prompt.user}{answer}".rstrip("\n"))
-        self._shown = "".join(part + separator for part in parts)
+        self._shown = "".join(f"{part}\n\n" for part in parts)
 
     def prompts(
         self,
