@@ -1,7 +1,7 @@
 """Every ranking strategy on the LLMRank protocol: quality against prompts, tokens and users a second, in one run.
 
-    python benchmarks/strategies.py --data FOLDER --set ml-1m [--part valid] [--users 200] [--strategies likelihood …]
-        [--fuse] [--out runs/strategies.jsonl]
+    python benchmarks/strategies.py --data FOLDER --set ml-1m [--part valid] [--users 200] [--sorting-users 50]
+        [--strategies likelihood …] [--fuse] [--out runs/strategies.jsonl]
 
 See ``llmrank_data.py`` for data and protocol. ``--part valid`` (the default) asks for the second-last item: choose
 there. ``--fuse`` also asks the other part, fits how much the model and ALS count on valid, and shows the fusion on
@@ -24,7 +24,7 @@ from llmrec.classic.recall.factorization import ALS
 from llmrec.config import Part
 from llmrec.data import Candidates, Queries, Targets
 from llmrec.eval.metrics import compute
-from llmrec.eval.significance import bootstrap_interval
+from llmrec.eval.significance import bootstrap_interval, paired_test
 from llmrec.llm.transformers import TransformersConfig, TransformersEngine
 from llmrec.protocols import Prompt, Ranker, Usage
 from llmrec.rank.fusion import FusionConfig, fit_fusion
@@ -48,6 +48,8 @@ STRATEGIES = {
     "listwise": Part(name="listwise"),
     "listwise, constrained": Part(name="listwise", template="llmrank-identifiers", constrained=True),
 }
+SORTING = {"setwise", "pairwise, heap", "pairwise, all"}
+"""Strategies that ask many times; fewer users say what they cost."""
 
 
 def main() -> None:
@@ -56,6 +58,7 @@ def main() -> None:
     parser.add_argument("--set", choices=SETS, default="ml-1m")
     parser.add_argument("--part", choices=("valid", "test"), default="valid")
     parser.add_argument("--users", type=int, default=200)
+    parser.add_argument("--sorting-users", type=int, default=50, help="users of setwise and pairwise, which are slow")
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     parser.add_argument("--history", type=int, default=20)
     parser.add_argument("--model", default="gemma-3-270m")
@@ -73,12 +76,17 @@ def main() -> None:
         show("als", recalled(recall, targets.queries, candidates), targets)
     engine = TransformersEngine(TransformersConfig(model=arguments.model, dtype=arguments.dtype))
     engine.logprobs([Prompt("Heat")], [[" A"]])  # loads the model
+    each: dict[str, np.ndarray] = {}
     for name in arguments.strategies:
+        users = min(arguments.users, arguments.sorting_users if name in SORTING else arguments.users)
+        targets, candidates = protocol.asked(users, arguments.part)
         ranker = make_ranker(with_history(STRATEGIES[name], arguments.history), engine, protocol.titles, train)
         start, before = time.perf_counter(), engine.usage
         ranked = ranker.rank(targets.queries, candidates)
         seconds, usage = time.perf_counter() - start, engine.usage - before
-        row = {"set": arguments.set, "part": arguments.part, "strategy": name, **show(name, ranked, targets)}
+        row = {"set": arguments.set, "part": arguments.part, "users": users, "strategy": name}
+        row |= show(name, ranked, targets)
+        each[name] = compute(ranked, targets, ["ndcg@10"])["ndcg@10"]
         row |= cost(usage, seconds, len(targets)) | {"counts": dict(+ranker.counts)}
         if recall:
             row |= fused(protocol, arguments, recall, ranker, counts)
@@ -86,6 +94,9 @@ def main() -> None:
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             with arguments.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
+    if {"one-token", "listwise"} <= each.keys():
+        test = paired_test(each["one-token"], each["listwise"])
+        print(f"one-token less listwise, ndcg@10: {100 * test.difference:+.2f}, p = {test.p:.3f}")
 
 
 def with_history(part: Part, history: int) -> Part:

@@ -45,7 +45,7 @@ class RankRecipe(Config):
     """How many candidates of each row the model ranks; the others stay behind them in their order."""
     cache: Path | None = None
     """SQLite file of answers, by default one for all runs; what is in it is not computed again."""
-    block: int = Field(default=512, ge=1)
+    block: int = Field(default=2048, ge=1)
     """Queries that are held in memory, asked together and written as one shard."""
     commit_every: int | None = Field(default=None, ge=1)
     """Prompts between two commits to the cache; null for as many as take some ten seconds."""

@@ -106,11 +106,13 @@ class TournamentRanker:
             drawn = rng.permutation(alive).tolist()
             count = -(-len(drawn) // self.config.size)
             groups = [tuple(drawn[start::count]) for start in range(count)]
-            orders = yield groups
-            alive = [
+            contested = [group for group in groups if len(group) > 1]
+            orders = yield contested
+            alive = [group[0] for group in groups if len(group) == 1]  # nobody to be asked about
+            alive += [
                 group[place]
-                for group, order in zip(groups, orders, strict=True)
-                for place in order[: max(1, len(group) // 2)]
+                for group, order in zip(contested, orders, strict=True)
+                for place in order[: len(group) // 2]
             ]
             for candidate in alive:
                 points[candidate] += 1

@@ -127,6 +127,13 @@ def test_the_best_wins_every_tournament(order, seed):
     assert max(scores.values()) == scores[order[0]] == 4 * 3  # of 26 go on 12, then 6, then 2
 
 
+def test_who_is_alone_in_a_group_goes_on_unasked():
+    engine = Oracle(TITLES)
+    ranked = make("tournament", engine, size=2, rounds=1).rank(*one_row(range(5)))
+    assert engine.asked == [2, 1]  # five: two pairs and one alone; three: a pair and one alone
+    assert ranked.scores[0, 0] == 2
+
+
 @settings(max_examples=25)
 @given(order=st.permutations(range(26)))
 def test_a_window_carries_the_best_to_the_front(order):
