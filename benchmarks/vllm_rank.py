@@ -12,7 +12,10 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+
+from vllm import SamplingParams
 
 from llmrec.classic.recall.popular import Popular
 from llmrec.config import Part
@@ -74,7 +77,8 @@ def measure(strategy: Part, engine: VLLMEngine, split: Split, folder: Path, roun
             engine=Part(name="vllm"),
             block=2000,
         )
-        for way, work in (("bare", lambda: bare(engine, strategy, asked)), ("rank", lambda: batch.rank_batch(recipe))):
+        ways = {"bare": partial(bare, engine, strategy, asked), "rank": partial(batch.rank_batch, recipe)}
+        for way, work in ways.items():
             engine.model.reset_prefix_cache()
             start = time.perf_counter()
             work()
@@ -99,8 +103,6 @@ def prompts(strategy: Part, split: Split) -> list[Exchange]:
 
 def bare(engine: VLLMEngine, strategy: Part, asked: list[Exchange]) -> None:
     """Ask vLLM itself, as one would without a toolkit."""
-    from vllm import SamplingParams
-
     texts = ["\n\n".join(part for part in (one.prompt.system, one.prompt.user) if part) for one in asked]
     if strategy.name == "listwise":
         params = SamplingParams(max_tokens=strategy.parameters["max_tokens"], temperature=0, seed=0)
