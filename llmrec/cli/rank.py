@@ -28,6 +28,7 @@ def rank(
     model: Annotated[
         str | None, typer.Option(help="Embedded name, folder or hub name.  [default: gemma-3-270m]")
     ] = None,
+    adapter: Annotated[Path | None, typer.Option(help="Folder of a LoRA adapter for the model.")] = None,
     template: Annotated[str | None, typer.Option(help=f"A YAML file, or {', '.join(template_names())}.")] = None,
     top: Annotated[int | None, typer.Option(help="How many candidates of each row to rank.  [default: 20]")] = None,
     cache: Annotated[Path | None, typer.Option(help="SQLite file of answers.  [default: one for all runs]")] = None,
@@ -46,6 +47,7 @@ def rank(
         "strategy.name": strategy,
         "engine.name": engine,
         "engine.model": model,
+        "engine.adapter": adapter,
         "strategy.template": template,
         "top": top,
         "cache": cache,

@@ -15,7 +15,7 @@ import polars as pl
 
 from llmrec.errors import DataError
 
-MARKERS = ("dataset.json", "split.json", "config.json")
+MARKERS = ("dataset.json", "split.json", "config.json", "llmrec.json")
 """One of these lies in every folder that llmrec writes."""
 
 

@@ -52,11 +52,13 @@ class Evaluation:
             itself, a coverage's interval, an empty group).
         per_query: a row for each query number, method and metric with its value over all relevant items.
         baseline: the method that the others are compared with, or None.
+        lower_is_better: the metrics of which the lowest value is the best.
     """
 
     table: pl.DataFrame
     per_query: pl.DataFrame
     baseline: str | None = None
+    lower_is_better: tuple[str, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:

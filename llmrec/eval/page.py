@@ -9,8 +9,9 @@ import jinja2
 
 
 def render_page(template: Traversable, **values: object) -> str:
-    """Return the page of a template that extends ``page.html``; all values are escaped, unknown ones refused."""
-    files = {name.name: name.read_text("utf-8") for name in (template, resources.files("llmrec.eval") / "page.html")}
+    """Return the page of a template that extends one of this folder; all values are escaped, unknown ones refused."""
+    ours = (file for file in resources.files("llmrec.eval").iterdir() if file.name.endswith(".html"))
+    files = {file.name: file.read_text("utf-8") for file in (*ours, template)}
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, loader=jinja2.DictLoader(files)
     )

@@ -27,16 +27,20 @@ def dot_plot(evaluation: Evaluation, metric: str) -> Markup:
 
 
 def _dots(axes: Axes, evaluation: Evaluation, metric: str) -> None:
-    others = [name for name in evaluation.methods if name != evaluation.baseline]
     table = evaluation.table.filter((pl.col("metric") == metric) & (pl.col("group") == ALL))
     for place, row in enumerate(table.iter_rows(named=True)):
-        baseline = row["method"] == evaluation.baseline
-        colour = GREY if baseline else COLOURS[others.index(row["method"]) % len(COLOURS)]
+        colour = method_colour(evaluation, row["method"])
         if row["low"] is not None:
             axes.plot([row["low"], row["high"]], [place, place], color=colour, lw=2.5, solid_capstyle="round")
         axes.plot(row["mean"], place, "o", color=colour, ms=7)
-        if baseline:
+        if row["method"] == evaluation.baseline:
             axes.axvline(row["mean"], color=GREY, lw=0.8, ls=(0, (3, 3)), zorder=0)
+
+
+def method_colour(evaluation: Evaluation, method: str) -> str:
+    """Return the colour of a method in all plots of an evaluation; the baseline is grey."""
+    others = [name for name in evaluation.methods if name != evaluation.baseline]
+    return GREY if method == evaluation.baseline else COLOURS[others.index(method) % len(COLOURS)]
 
 
 def shorten(name: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from markupsafe import Markup
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
@@ -184,6 +185,8 @@ def write_report(
     notes: Mapping[str, str],
     examples: Sequence[Example] = (),
     usage: Mapping[str, Usage] | None = None,
+    figures: Sequence[tuple[str, Markup]] = (),
+    template: str = "report.html",
 ) -> Path:
     """Write one HTML file: plots, tables, notes, examples. The same input gives the same bytes.
 
@@ -194,18 +197,20 @@ def write_report(
         notes: what a reader needs to repeat it: data set, split rule, command, seed, versions.
         examples: users with their lists before and after.
         usage: what each method spent on a language model.
+        figures: further plots with their titles, behind those of the metrics.
+        template: a page beside ``report.html`` that extends it in other words.
     """
     path = Path(path)
     page = render_page(
-        resources.files("llmrec.eval") / "report.html",
+        resources.files("llmrec.eval") / template,
         title=title,
         notes=notes,
         evaluation=evaluation,
-        plots=[(metric, dot_plot(evaluation, metric)) for metric in evaluation.metrics],
+        plots=[*((metric, dot_plot(evaluation, metric)) for metric in evaluation.metrics), *figures],
         groups=[
             (_heading(evaluation, group), _cells(evaluation, group, evaluation.metrics)) for group in evaluation.groups
         ],
-        rows=[_numbers(row) for row in evaluation.table.iter_rows(named=True)],
+        rows=[_numbers(row, evaluation) for row in evaluation.table.iter_rows(named=True)],
         examples=examples,
         usage=usage or {},
     )
@@ -235,18 +240,19 @@ def _p(value: float | None) -> str:
     return "" if value is None else "p<0.001" if value < 0.001 else f"p={value:.3f}"
 
 
-def _mark(row: Mapping[str, float | None]) -> str:
-    p, difference = row["p_holm"], row["difference"]
+def _mark(p: float | None, difference: float | None, *, lower_is_better: bool) -> str:
     if p is None or difference is None or p >= LEVEL:
         return ""
-    return "▲" if difference > 0 else "▼"
+    return "▲" if (difference > 0) != lower_is_better else "▼"
 
 
 def _cells(evaluation: Evaluation, group: str, metrics: Sequence[str]) -> list[tuple[str, list[_Cell]]]:
-    """Return the cells of each method in one group; the highest mean of a metric is the best."""
+    """Return the cells of each method in one group, the best mean of each metric marked."""
     table = evaluation.table.filter(pl.col("group") == group)
     rows = {(row["method"], row["metric"]): row for row in table.iter_rows(named=True)}
-    best = dict(table.group_by("metric").agg(pl.col("mean").max()).iter_rows())
+    lower = evaluation.lower_is_better
+    means = table.group_by("metric").agg(low=pl.col("mean").min(), high=pl.col("mean").max())
+    best = {metric: low if metric in lower else high for metric, low, high in means.iter_rows()}
     return [
         (
             method,
@@ -255,7 +261,7 @@ def _cells(evaluation: Evaluation, group: str, metrics: Sequence[str]) -> list[t
                     mean=_number(row["mean"]),
                     interval=_interval(row["low"], row["high"]),
                     p=_p(row["p"]),
-                    mark=_mark(row),
+                    mark=_mark(row["p_holm"], row["difference"], lower_is_better=metric in lower),
                     best=row["mean"] is not None and row["mean"] == best[metric],
                 )
                 for metric in metrics
@@ -272,9 +278,11 @@ def _console_cell(cell: _Cell) -> Text:
     return Text.assemble(*parts)
 
 
-def _numbers(row: Mapping[str, object]) -> dict[str, str]:
+def _numbers(row: Mapping[str, object], evaluation: Evaluation) -> dict[str, str]:
     """Return a row of the long table as text."""
     values = {name: value if isinstance(value, float) else None for name, value in row.items()}
+    lower = row["metric"] in evaluation.lower_is_better
+    mark = _mark(values["p_holm"], values["difference"], lower_is_better=lower)
     return {
         "group": str(row["group"]),
         "metric": str(row["metric"]),
@@ -284,6 +292,6 @@ def _numbers(row: Mapping[str, object]) -> dict[str, str]:
         "difference": "" if values["difference"] is None else f"{values['difference']:+.4f}",
         "diff_interval": _interval(values["diff_low"], values["diff_high"]).replace(DASH, " to "),
         "p": _p(values["p"]).removeprefix("p").removeprefix("="),
-        "p_holm": f"{_mark(values)} {_p(values['p_holm']).removeprefix('p').removeprefix('=')}".strip(),
+        "p_holm": f"{mark} {_p(values['p_holm']).removeprefix('p').removeprefix('=')}".strip(),
         "queries": f"{row['queries']:,}",
     }

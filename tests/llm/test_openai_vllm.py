@@ -1,19 +1,10 @@
 """The openai engine against a real vLLM server on loopback, with the tiny model: scores are those of transformers."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from importlib.util import find_spec
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
-import torch
-from tokenizers import decoders
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from vllm_server import serve, widen
 
 from llmrec.errors import EngineError
 from llmrec.llm.openai import OpenAIConfig, OpenAIEngine
@@ -26,29 +17,13 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed (on a CPU: make vllm)"),
 ]
-SETTINGS = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_NO_USAGE_STATS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "2",
-}
 TEMPLATE = "<bos>{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
 PROMPTS = [Prompt("Alien\nBrazil"), Prompt("Is Heat next?", system="Films:"), Prompt("Dune\nFargo\nAlien, Amélie")]
 
 
 @pytest.fixture(scope="module")
 def model(tiny_model, tmp_path_factory):
-    """The tiny model with heads as wide as vLLM's CPU kernels need, and a decoder that puts nothing between letters."""
-    folder = tmp_path_factory.mktemp("models") / "served"
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    tokenizer.backend_tokenizer.decoder = decoders.Fuse()
-    tokenizer.save_pretrained(folder)
-    config = AutoConfig.from_pretrained(tiny_model)
-    config.head_dim = 32
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return folder
+    return widen(tiny_model, tmp_path_factory.mktemp("models") / "served")
 
 
 @pytest.fixture(scope="module")
@@ -62,35 +37,9 @@ def url(model, tmp_path_factory):
     """A vLLM server of the model: its address."""
     folder = tmp_path_factory.mktemp("vllm")
     (folder / "chat.jinja").write_text(TEMPLATE)
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
-    command += ["--max-model-len", "256", "--block-size", "32", "--enforce-eager"]
-    command += ["--chat-template", str(folder / "chat.jinja"), "--api-key", "sk-right"]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, **SETTINGS}, start_new_session=True
-        )
-        try:
-            _wait(f"http://127.0.0.1:{port}/health", server, folder / "log")
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            server.terminate()
-            server.wait(60)
-
-
-def _wait(health, server, log):
-    deadline = time.monotonic() + 400
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urlopen(health, timeout=5) as answer:  # noqa: S310 - loopback
-                if answer.status == 200:
-                    return
-        except (URLError, OSError):
-            time.sleep(0.5)
-    pytest.fail(f"no vLLM server: {log.read_text()[-3000:]}")
+    options = ["--chat-template", folder / "chat.jinja", "--api-key", "sk-right"]
+    with serve(model, folder / "log", *options) as address:
+        yield address
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import polars as pl
 
 from llmrec.data.files import atomic_file, require_columns, write_json
 from llmrec.errors import DataError, require
+from llmrec.protocols import Prompt
 
 if TYPE_CHECKING:
     import datasets
@@ -86,6 +87,10 @@ class Examples:
 
     def __len__(self) -> int:
         return self.frame.height
+
+    def prompts(self) -> list[Prompt]:
+        """Return each row's prompt, instructions and request apart."""
+        return [_prompt(*row) for row in self.frame.select("prompt", pl.col("system").fill_null("")).iter_rows()]
 
     def _dropped(self) -> list[str]:
         return [f"{self.counts[key]:,} {words}" for key, words in _DROPPED.items() if self.counts.get(key)]
@@ -216,6 +221,14 @@ def _broken(found: str) -> DataError:
         expected="JSON lines with 'prompt' and answers, or a JSON array of instruction, input and output",
         cure="mend it, or write the examples again",
     )
+
+
+def _prompt(text: str, system: str) -> Prompt:
+    """Return the prompt that a model without a chat template reads as ``text``."""
+    instructions = f"{system}\n\n"
+    if not system or not text.startswith(instructions) or text == instructions:
+        return Prompt(text)
+    return Prompt(text.removeprefix(instructions), system)
 
 
 def _user_part() -> pl.Expr:

@@ -1,0 +1,153 @@
+"""The model that is tuned: its base loaded, if memory allows, and an adapter put on it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+from llmrec.data.files import atomic_folder
+from llmrec.errors import ModelError, require
+from llmrec.llm.adapters import resolve_adapter, write_adapter_base
+from llmrec.llm.device import choose_device, choose_dtype
+from llmrec.llm.models import resolve_model
+from llmrec.llm.tokens import LOADING_ERRORS, PromptTokenizer, unreadable
+from llmrec.train.packages import peft
+from llmrec.train.recipe import LoraRecipe, TallrecRecipe
+
+_BYTES = {"float32": 4.0, "bfloat16": 2.0}
+_QUANTIZED_BYTES = 0.6
+"""A weight in 4 bits with its scales, embeddings apart."""
+_ROOM = 1.2
+"""What loading takes beside the weights themselves."""
+
+
+def load_base(recipe: TallrecRecipe) -> Any:  # noqa: ANN401 - transformers' models are untyped
+    """Return the base model, frozen, on its device.
+
+    Raises:
+        ModelError: it cannot be loaded, or would not fit into memory.
+        MissingPackageError: ``quantize`` without bitsandbytes.
+    """
+    name, device = resolve_model(recipe.model), choose_device(recipe.device)
+    dtype = choose_dtype(recipe.dtype, device)
+    require_memory(name, _QUANTIZED_BYTES if recipe.quantize else _BYTES[dtype], device)
+    quantized = None
+    if recipe.quantize:
+        require("bitsandbytes", extra="qlora", purpose="quantize = true")
+        quantized = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=getattr(torch, dtype),
+        )
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=getattr(torch, dtype),
+            quantization_config=quantized,
+            device_map={"": device} if quantized else None,
+        )
+    except LOADING_ERRORS as error:
+        raise unreadable(name, error) from error
+    if quantized:
+        return peft.prepare_model_for_kbit_training(
+            model, use_gradient_checkpointing=recipe.gradient_checkpointing
+        )
+    return model.to(device)
+
+
+def require_memory(name: str, bytes_each: float, device: str) -> None:
+    """Raise a ModelError where a model's weights would not fit into free memory; a hub name is not looked into."""
+    parameters = count_parameters(Path(name))
+    needed = parameters * bytes_each * _ROOM
+    if device.startswith("cuda"):
+        free = float(torch.cuda.mem_get_info(device)[0])
+    else:
+        free = float(psutil.virtual_memory().available)
+    if needed > free:
+        raise ModelError(
+            f"model {name!r} of {parameters / 1e9:.1f} billion parameters needs about {needed / 1e9:.1f} GB",
+            expected=f"at most the {free / 1e9:.1f} GB that are free on {device}",
+            cure="take a smaller model, dtype=bfloat16, quantize=true, or a machine with more memory",
+        )
+
+
+def count_parameters(folder: Path) -> int:
+    """Return how many numbers a folder's safetensors hold; their headers say it."""
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            total += sum(_size(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+    return total
+
+
+def add_adapter(model: Any, lora: LoraRecipe, start: Path | None) -> Any:  # noqa: ANN401
+    """Return the model with an adapter that learns: a new one that changes nothing yet, or the one saved at ``start``.
+
+    Raises:
+        ModelError: the model has no layer of a name in ``targets``.
+    """
+    if start is not None:
+        return peft.PeftModel.from_pretrained(model, start, is_trainable=True)
+    config = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets) or "all-linear",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return peft.get_peft_model(model, config)
+    except ValueError as error:
+        raise ModelError(
+            f"targets {', '.join(lora.targets)} ({str(error).splitlines()[0]})",
+            expected="names of the model's linear layers",
+            cure="write targets: [] for all of them, or name them as the model does",
+        ) from None
+
+
+def save_adapter(model: Any, folder: Path, base: str) -> None:  # noqa: ANN401
+    """Write an adapter as safetensors, and which model it is for, whole or not at all."""
+    with atomic_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        write_adapter_base(temporary, base)
+
+
+def merge(adapter: Path, out: Path, model: str) -> None:
+    """Write the full model that a base and its adapter make, in the base's own number format.
+
+    Args:
+        adapter: folder of the adapter.
+        out: model folder to write.
+        model: the base: embedded name, folder or hub name.
+
+    Raises:
+        ModelError: the adapter or the base cannot be used, or they do not belong together.
+    """
+    name = resolve_model(model)
+    found = resolve_adapter(str(adapter), name)
+    tokenizer = PromptTokenizer(name).tokenizer
+    try:
+        base: Any = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
+    except LOADING_ERRORS as error:
+        raise unreadable(name, error) from error
+    dtype = base.dtype
+    merged = peft.PeftModel.from_pretrained(base.float(), found.folder).merge_and_unload(safe_merge=True)
+    with atomic_folder(out) as temporary:
+        merged.to(dtype).save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        if (found.folder / "run.json").is_file():
+            shutil.copy(found.folder / "run.json", temporary)
+
+
+def _size(shape: list[int]) -> int:
+    size = 1
+    for each in shape:
+        size *= each
+    return size

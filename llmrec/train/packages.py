@@ -1,0 +1,11 @@
+"""The optional packages that fine-tuning stands on, or one clear error that names what to install."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmrec.errors import require
+
+datasets: Any = require("datasets", extra="train", purpose="fine-tuning")
+peft: Any = require("peft", extra="train", purpose="fine-tuning")
+trl: Any = require("trl", extra="train", purpose="fine-tuning")
