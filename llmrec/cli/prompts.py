@@ -14,7 +14,8 @@ from llmrec.cli.console import console, print_usage, progress
 from llmrec.config import as_overrides, load_config
 from llmrec.prompts.template import load_template, template_file, template_names
 from llmrec.rank.compare.experiment import compare as run_comparison
-from llmrec.rank.compare.page import print_leaderboard, write_comparison
+from llmrec.rank.compare.experiment import foresee
+from llmrec.rank.compare.page import print_costs, print_leaderboard, write_comparison
 from llmrec.rank.compare.recipe import CompareRecipe
 from llmrec.rank.compare.recording import Exchange
 from llmrec.rank.compare.render import RenderRecipe, render_prompts
@@ -101,6 +102,7 @@ def compare(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, e.g. 'grid.histories=[5, 20]' or seed=1.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count prompts, tokens and money, run no model.")] = False,
 ) -> None:
     """Compare prompts, strategies, engines and histories on the same users; killed, the same call goes on."""
     options = {
@@ -115,6 +117,10 @@ def compare(
     lists = {"templates": template, "strategies": strategy, "engines": engine, "histories": history}
     grid = [f"grid.{name}={json.dumps(values)}" for name, values in lists.items() if values]
     resolved = load_config(CompareRecipe, recipe, [*as_overrides(options), *grid, *(override or ())])
+    if dry_run:
+        with progress("dry run", short=True) as meter:
+            print_costs(foresee(resolved, meter), resolved.prices, console)
+        return
     with progress("compare", short=True) as meter:
         found = run_comparison(resolved, meter)
     found.save(resolved.out)

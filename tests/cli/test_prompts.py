@@ -97,6 +97,21 @@ def test_compare_writes_a_folder_with_a_report(llmrec, prepared):
     assert computed["pointwise, history 1"] > 0
 
 
+def test_compare_says_what_it_would_cost_first(llmrec, prepared, monkeypatch):
+    monkeypatch.setattr(console, "width", 200)
+    grid = ("--history", "1", "--history", "5", "--engine", "fake", "--users", "8")
+    prices = ("--set", "prices={fake: {input: 1000000, output: 0}}")
+    code, out, error = compare(llmrec, prepared, *grid, *prices, "--dry-run")
+    assert code == 0, error
+    assert not (prepared / "out").exists()
+    lines = {line.split()[-7]: line.split()[-6:] for line in out.splitlines() if "history" in line}
+    for prompts, answers, _, read, _, money in lines.values():
+        assert prompts == "8"
+        assert float(answers.replace(",", "")) > 8
+        assert float(money.replace(",", "")) == float(read.replace(",", ""))
+    assert len(lines) == 2
+
+
 def wrong_template(text):
     def change(folder):
         (folder / "mine.yaml").write_text(f"name: mine\nversion: 1\ndescription: D.\n{text}")

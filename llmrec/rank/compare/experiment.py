@@ -89,19 +89,39 @@ def compare(recipe: CompareRecipe, report: Report | None = None) -> Comparison:
     Raises:
         LlmrecError: an input cannot be used, a template serves no strategy, or no variant can be run.
     """
-    variants = list_variants(recipe)
-    _check(recipe, variants)
     require_writable(recipe.out / "report.html")
-    asked = load_asked(recipe)
-    unfit = try_variants(variants, asked.train, asked.targets, asked.candidates.top(recipe.top))
     with closing(Engines(recipe, report)) as engines:
-        ran = iter(run_variants(recipe, [each for each in variants if each.name not in unfit], asked, engines))
-        outcomes = [
-            Outcome(variant, error=str(unfit[variant.name])) if variant.name in unfit else next(ran)
-            for variant in variants
-        ]
+        asked, outcomes = _ask(recipe, engines)
         differing = find_differing(recipe, asked, outcomes, engines)
     return _measure(recipe, asked, outcomes, differing)
+
+
+def foresee(recipe: CompareRecipe, report: Report | None = None) -> list[Outcome]:
+    """Return what each variant would take, without running a model or writing a file.
+
+    Strategies that sort ask what answers lead to; without answers that is a guess of the right size.
+
+    Args:
+        recipe: what is compared, and on what.
+        report: called with prompts done, prompts in all and the variant's name.
+
+    Raises:
+        LlmrecError: as ``compare``.
+    """
+    with closing(Engines(recipe, report, dry_run=True)) as engines:
+        return _ask(recipe, engines)[1]
+
+
+def _ask(recipe: CompareRecipe, engines: Engines) -> tuple[Asked, list[Outcome]]:
+    """Return the queries, and what came of each variant; a variant that fails is recorded with its error."""
+    variants = list_variants(recipe)
+    _check(recipe, variants)
+    asked = load_asked(recipe)
+    unfit = try_variants(variants, asked.train, asked.targets, asked.candidates.top(recipe.top))
+    ran = iter(run_variants(recipe, [each for each in variants if each.name not in unfit], asked, engines))
+    return asked, [
+        Outcome(variant, error=str(unfit[variant.name])) if variant.name in unfit else next(ran) for variant in variants
+    ]
 
 
 def _check(recipe: CompareRecipe, variants: Sequence[Variant]) -> None:

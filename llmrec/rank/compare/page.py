@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -24,6 +24,8 @@ from llmrec.eval.evaluate import ALL
 from llmrec.eval.page import render_page
 from llmrec.rank.compare.experiment import Comparison
 from llmrec.rank.compare.plots import Plot, cost_plots, place_plots, popularity_plot, score_plots
+from llmrec.rank.compare.recipe import Price
+from llmrec.rank.compare.run import Outcome
 
 DASH = "\N{EN DASH}"
 NAME_WIDTH, CELL_WIDTH = 40, 12  # of console columns
@@ -118,6 +120,28 @@ def print_leaderboard(found: Comparison, console: Console) -> None:
     for line in lines:
         if line.error:
             console.print(Text(f"failed: {line.name}: {line.error}", style="yellow"))
+
+
+def print_costs(outcomes: Sequence[Outcome], prices: Mapping[str, Price], console: Console) -> None:
+    """Print what each variant of a dry run would still take, what the cache holds left out."""
+    table = Table(box=box.SIMPLE_HEAD, title="dry run: what it would take", title_justify="left")
+    table.add_column("variant", overflow="fold")
+    for head in ("prompts", "answers to compute", "from the cache", "tokens read", "written", "money"):
+        table.add_column(head, justify="right")
+    total = 0.0
+    for outcome in outcomes:
+        if outcome.error:
+            continue
+        spent, price = outcome.spent, prices.get(outcome.variant.engine.name, Price())
+        money = spent.money(price.input, price.output)
+        total += money
+        counts = (spent.prompts, spent.cache_misses, spent.cache_hits, spent.prompt_tokens, spent.output_tokens)
+        table.add_row(Text(outcome.variant.name), *(f"{count:,}" for count in counts), f"{money:,.4f}")
+    console.print(table)
+    console.print(f"money in all: {total:,.4f}")
+    for outcome in outcomes:
+        if outcome.error:
+            console.print(Text(f"would fail: {outcome.variant.name}: {outcome.error}", style="yellow"))
 
 
 def _console_name(line: Line) -> Text:

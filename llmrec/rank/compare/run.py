@@ -101,10 +101,11 @@ class Engines:
     Args:
         recipe: whose cache answers.
         report: told how far a call is.
+        dry_run: run no model: what the cache lacks is counted as if it were computed.
     """
 
-    def __init__(self, recipe: CompareRecipe, report: Report | None = None) -> None:
-        self.recipe, self.report = recipe, report
+    def __init__(self, recipe: CompareRecipe, report: Report | None = None, *, dry_run: bool = False) -> None:
+        self.recipe, self.report, self.dry_run = recipe, report, dry_run
         self._part: Part | None = None
         self._engine: CachedEngine | None = None
 
@@ -117,7 +118,8 @@ class Engines:
         if self._engine is None or part != self._part:
             self.close()
             path = self.recipe.cache or cache_folder() / "answers.sqlite"
-            self._engine = CachedEngine(make_engine(part), path, commit_every=self.recipe.commit_every)
+            commit_every = self.recipe.commit_every
+            self._engine = CachedEngine(make_engine(part), path, commit_every=commit_every, dry_run=self.dry_run)
             self._part = part
         report = self.report
         self._engine.progress = None if report is None else lambda done, total: report(done, total, text)
@@ -164,14 +166,14 @@ def run_variant(recipe: CompareRecipe, variant: Variant, asked: Asked, engines: 
     spent = engine.usage - before
     key = hashlib.blake2b(f"{engine.identity}\n{resolved(variant)}".encode(), digest_size=8).hexdigest()
     answers = recorder.asked.cache_misses
-    known, computed = _timed(recipe.out / TIMINGS, key, seconds, spent.cache_misses)
+    timed = (0.0, 0) if engines.dry_run else _timed(recipe.out / TIMINGS, key, seconds, spent.cache_misses)
     return Outcome(
         variant=variant,
         ranked=ranked,
         identity=engine.identity,
         asked=recorder.asked,
         spent=spent,
-        seconds=known * answers / computed if computed >= max(1, answers * TIMED) else None,
+        seconds=timed[0] * answers / timed[1] if timed[1] >= max(1, answers * TIMED) else None,
         counts=dict(ranker.counts),
     )
 

@@ -1,6 +1,7 @@
 """An experiment says what each variant is worth and costs, survives what fails, and shows what was asked."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from llmrec.llm.cache import AnswerStore
 from llmrec.llm.fake import FakeEngine
 from llmrec.prompts.template import load_template
 from llmrec.rank.compare.differing import widest_pairs
-from llmrec.rank.compare.experiment import compare
+from llmrec.rank.compare.experiment import compare, foresee
 from llmrec.rank.likelihood import LikelihoodConfig, LikelihoodRanker
 from llmrec.testing import expect_error
 
@@ -65,6 +66,20 @@ def test_costs_are_of_all_that_is_asked_for(make_recipe, films, targets, candida
     assert {each["answers"] for each in recorded} == {178}
     assert mine["unreadable"] is None
     assert row(found, "incoming order")["prompts"] is None
+
+
+def test_a_dry_run_foresees_what_a_run_takes_and_writes_nothing(make_recipe):
+    recipe = make_recipe(prices={"fake": {"input": 10, "output": 1000}})
+    foreseen = foresee(recipe)
+    assert not recipe.out.exists()
+    ran = compare(recipe).outcomes
+    for before, after in zip(foreseen, ran, strict=True):
+        assert before.variant == after.variant
+        assert replace(before.spent, seconds=0) == replace(after.spent, seconds=0)
+        assert before.spent.cache_misses > 0
+        assert before.money(recipe.prices) == after.money(recipe.prices)
+    again = foresee(recipe)
+    assert [each.spent.cache_misses for each in again] == [0] * len(ran)
 
 
 def test_answers_that_cannot_be_read_are_counted(make_recipe):
