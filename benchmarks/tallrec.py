@@ -14,8 +14,8 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from llmrec.train.head import AnswerHead
 from llmrec.train.lora import add_adapter, load_base
 from llmrec.train.recipe import Source, TallrecRecipe
 from llmrec.train.rows import TokenRows
-from llmrec.train.sources import load_rows, to_dataset
+from llmrec.train.sources import load_rows
 from llmrec.train.stage import padding
 from llmrec.train.tallrec import tune
 from llmrec.train.trainer import AnswerTrainer, Collator
@@ -106,15 +106,17 @@ def measure_speed(films: Path, batch_size: int = 8, repeats: int = 3) -> None:
     print(json.dumps({"ours": first, "trl": second, "threads": torch.get_num_threads()}))
 
 
-def step_of_ours(model: Any, head: AnswerHead, tokens: PromptTokenizer, rows: TokenRows) -> Any:
+def step_of_ours(
+    model: torch.nn.Module, head: AnswerHead, tokens: PromptTokenizer, rows: TokenRows
+) -> Callable[[], float]:
     """Return a function that computes our loss and its gradient."""
     made = AnswerTrainer(
         head,
+        rows,
         None,
         {
             "model": model,
             "args": settings(),
-            "train_dataset": to_dataset(rows),
             "data_collator": Collator(padding(tokens)),
             "processing_class": tokens.tokenizer,
         },
@@ -123,7 +125,7 @@ def step_of_ours(model: Any, head: AnswerHead, tokens: PromptTokenizer, rows: To
     return lambda: step(made, model, dict(batch))
 
 
-def step_of_trl(model: Any, tokens: PromptTokenizer, rows: TokenRows) -> Any:
+def step_of_trl(model: torch.nn.Module, tokens: PromptTokenizer, rows: TokenRows) -> Callable[[], float]:
     """Return a function that computes trl's loss and its gradient."""
     pairs = list(zip(rows.prompts, rows.answers, strict=True))
     made = trl.SFTTrainer(
@@ -141,7 +143,7 @@ def step_of_trl(model: Any, tokens: PromptTokenizer, rows: TokenRows) -> Any:
     return lambda: step(made, model, dict(batch))
 
 
-def settings() -> Any:
+def settings() -> trl.SFTConfig:
     """Return the settings of both trainers."""
     return trl.SFTConfig(
         output_dir="unused",
@@ -156,7 +158,7 @@ def settings() -> Any:
     )
 
 
-def step(trainer: Any, model: Any, batch: dict[str, torch.Tensor]) -> float:
+def step(trainer: trl.SFTTrainer, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:
     """Return the loss of a batch; its gradient is computed too."""
     model.zero_grad()
     loss = trainer.compute_loss(model, batch)
@@ -164,7 +166,7 @@ def step(trainer: Any, model: Any, batch: dict[str, torch.Tensor]) -> float:
     return float(loss.detach())
 
 
-def timed(work: Any, repeats: int) -> tuple[float, float]:
+def timed(work: Callable[[], float], repeats: int) -> tuple[float, float]:
     """Return the best of some seconds, and the loss."""
     loss = work()
     seconds = []

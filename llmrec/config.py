@@ -28,6 +28,7 @@ RECORDED = (
     "transformers",
     "peft",
     "trl",
+    "bitsandbytes",
     "sentence-transformers",
     "openai",
     "vllm",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,13 @@ import typer
 from rich.table import Table
 
 from llmrec.cli.console import console, progress
-from llmrec.config import load_config
+from llmrec.config import as_overrides, load_config
 from llmrec.llm.models import EMBEDDED_MODEL
 from llmrec.train.lora import merge as merge_adapter
+from llmrec.train.processes import is_first, one_voice
 from llmrec.train.recipe import TallrecRecipe
-from llmrec.train.tallrec import Tuned, best_look, tune
+from llmrec.train.record import Tuned, best_look
+from llmrec.train.tallrec import tune
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="Tune a language model for ranking."
@@ -25,22 +28,24 @@ def tallrec(
     config: Annotated[Path, typer.Argument(help="YAML recipe, such as configs/tallrec-movielens.yaml.")],
     out: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,
     model: Annotated[str | None, typer.Option(help="Embedded name, folder or hub name.")] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, e.g. seed=1 or lora.rank=16.")
-    ] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. seed=1 or lora.rank=16.")] = None,
 ) -> None:
     """Tune a LoRA adapter in stages (TALLRec): yes/no questions, next items, or both.
 
-    Validation stops early and its best state is kept. Killed, the same command goes on from the last checkpoint. The
-    run folder gets the adapter, curves.html, the test's metrics with intervals, and what is needed to repeat it.
+    Validation stops early and its best state is kept. Killed, the same command goes on from the last checkpoint; over,
+    it shows what there is. The run folder gets the adapter, curves.html, the test's metrics with intervals, and what is
+    needed to repeat it.
     """
-    given = {"out": out, "model": model}
-    overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
-    recipe = load_config(TallrecRecipe, config, [*overrides, *(override or ())])
-    with progress("train tallrec") as meter:
+    overrides = as_overrides({"out": out, "model": model})
+    with one_voice():
+        recipe = load_config(TallrecRecipe, config, [*overrides, *(override or ())])
+    with progress("train tallrec") if is_first() else nullcontext() as meter:
         tuned = tune(recipe, report=meter)
+    if not is_first():
+        return
     _show(tuned)
-    console.print(f"tuned in {tuned.seconds:.1f} s -> {tuned.adapter}; curves in {recipe.out / 'curves.html'}")
+    words = "this recipe was tuned before" if tuned.before else f"tuned in {tuned.seconds:.1f} s"
+    console.print(f"{words} -> {tuned.adapter}; curves in {recipe.out / 'curves.html'}", markup=False)
 
 
 @app.command()
@@ -56,7 +61,7 @@ def merge(
 
 def _show(tuned: Tuned) -> None:
     for name, counts in tuned.counts.items():
-        best = best_look(tuned.history[name])
+        best = best_look(tuned.history.get(name, []))
         words = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items())
         looked = ", ".join(f"{key} {value:.4g}" for key, value in best.items())
         console.print(f"{name}: {words}" + (f"; best on validation: {looked}" if looked else ""))

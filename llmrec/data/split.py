@@ -29,11 +29,13 @@ class Targets:
             kept by somebody else, as those of a leaderboard are.
         shown: int32 (q, s), item numbers that the user was shown, in that order, right-padded with -1; None where
             that is not known.
+        values: float32 (q, r), what the user gave each relevant item, 0 in the padding; None where that is not known.
     """
 
     queries: Queries
     relevant: NDArray[np.int32]
     shown: NDArray[np.int32] | None = None
+    values: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "relevant", frozen_array(self.relevant, np.int32))
@@ -57,6 +59,14 @@ class Targets:
                     f"shown items of shape {self.shown.shape} for {len(self.queries)} queries",
                     expected="one row for each query",
                     cure="pass shown as (q, s), right-padded with -1",
+                )
+        if self.values is not None:
+            object.__setattr__(self, "values", frozen_array(self.values, np.float32))
+            if self.values.shape != self.relevant.shape:
+                raise DataError(
+                    f"values of shape {self.values.shape} for relevant items of shape {self.relevant.shape}",
+                    expected="one for each place",
+                    cure="pass values as (q, r), 0 in the padding",
                 )
 
     @property
@@ -84,7 +94,8 @@ class Targets:
     def select(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Targets:
         """Return the targets of some queries."""
         shown = None if self.shown is None else self.shown[rows]
-        return Targets(self.queries.select(rows), self.relevant[rows], shown)
+        values = None if self.values is None else self.values[rows]
+        return Targets(self.queries.select(rows), self.relevant[rows], shown, values)
 
     def sample(self, n: int, *, seed: int = 0) -> Targets:
         """Return n queries drawn without replacement, in their order here; all of them if n is larger."""
@@ -165,6 +176,8 @@ def _targets_frame(targets: Targets) -> pl.DataFrame:
     for name, padded in (("values", queries.values), ("times", queries.times)):
         if padded is not None:
             columns[name] = _lists(padded, queries.history >= 0)
+    if targets.values is not None:
+        columns["relevant_values"] = _lists(targets.values, targets.relevant >= 0)
     return pl.DataFrame(columns if targets.shown is None else {**columns, "shown": _lists(targets.shown)})
 
 
@@ -179,7 +192,9 @@ def _read_targets(path: Path) -> Targets:
     values, times = (_padded(frame[name], fill=0) if name in frame.columns else None for name in ("values", "times"))
     queries = Queries(frame["user"].to_numpy(), _padded(frame["history"]), values, times)
     shown = _padded(frame["shown"].list.reverse())[:, ::-1] if "shown" in frame.columns else None
-    return Targets(queries, _padded(frame["relevant"]), shown)
+    relevant = _padded(frame["relevant"])
+    given = _padded(frame["relevant_values"], fill=0) if "relevant_values" in frame.columns else None
+    return Targets(queries, relevant, shown, given)
 
 
 def _padded(lists: pl.Series, fill: int = -1) -> NDArray[Any]:

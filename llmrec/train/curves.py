@@ -56,7 +56,9 @@ def draw_curves(name: str, log: Log) -> Markup:
 
 def _looks(log: Log) -> list[tuple[int, str, float]]:
     key = _key(log)
-    return [] if key is None else [(int(step), _word(key), value) for step, value in zip(*_series(log, key), strict=True)]
+    return (
+        [] if key is None else [(int(step), _word(key), value) for step, value in zip(*_series(log, key), strict=True)]
+    )
 
 
 def _key(log: Log) -> str | None:

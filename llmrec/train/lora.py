@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from accelerate import PartialState
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from llmrec.data.files import atomic_folder
-from llmrec.errors import ModelError, require
-from llmrec.llm.adapters import resolve_adapter, write_adapter_base
+from llmrec.errors import ConfigError, ModelError, require
+from llmrec.llm.adapters import resolve_adapter, unfit, write_adapter_base
 from llmrec.llm.device import choose_device, choose_dtype
 from llmrec.llm.models import resolve_model
 from llmrec.llm.tokens import LOADING_ERRORS, PromptTokenizer, unreadable
 from llmrec.train.packages import peft
+from llmrec.train.processes import whole
 from llmrec.train.recipe import LoraRecipe, TallrecRecipe
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0}
@@ -32,20 +33,25 @@ def load_base(recipe: TallrecRecipe) -> Any:  # noqa: ANN401 - transformers' mod
 
     Raises:
         ModelError: it cannot be loaded, or would not fit into memory.
+        ConfigError: a GPU is asked for and there is none, or there are several for one process; ``quantize`` on a CPU.
         MissingPackageError: ``quantize`` without bitsandbytes.
     """
     name, device = resolve_model(recipe.model), choose_device(recipe.device)
+    if recipe.quantize and device == "cpu":
+        raise ConfigError(
+            "quantize = true on a CPU",
+            # bitsandbytes repacks weights for inference when validation begins: gradients are wrong from then on.
+            expected="a GPU, where alone 4 bits learn",
+            cure="write quantize: false; dtype: bfloat16 halves the memory on a CPU",
+        )
+    if recipe.quantize:
+        require("bitsandbytes", extra="qlora", purpose="quantize = true")
+    require_gpu(device)
     dtype = choose_dtype(recipe.dtype, device)
     require_memory(name, _QUANTIZED_BYTES if recipe.quantize else _BYTES[dtype], device)
     quantized = None
     if recipe.quantize:
-        require("bitsandbytes", extra="qlora", purpose="quantize = true")
-        quantized = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=getattr(torch, dtype),
-        )
+        quantized = _four_bits(dtype)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             name,
@@ -56,15 +62,45 @@ def load_base(recipe: TallrecRecipe) -> Any:  # noqa: ANN401 - transformers' mod
     except LOADING_ERRORS as error:
         raise unreadable(name, error) from error
     if quantized:
-        return peft.prepare_model_for_kbit_training(
-            model, use_gradient_checkpointing=recipe.gradient_checkpointing
-        )
+        return peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=recipe.gradient_checkpointing)
     return model.to(device)
 
 
+def _four_bits(dtype: str) -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+
+
+def require_gpu(device: str) -> None:
+    """Raise a ConfigError unless a GPU that is asked for is there, and this process has it alone."""
+    if not device.startswith("cuda"):
+        return
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            f"device = {device!r} without a GPU", expected="one that torch sees", cure="write device: auto"
+        )
+    if (n := torch.cuda.device_count()) > 1 and PartialState().num_processes == 1:
+        raise ConfigError(
+            f"{n} GPUs and one process",
+            expected="a process for each GPU",
+            cure="start it with accelerate launch (configs/accelerate/), or set CUDA_VISIBLE_DEVICES=0",
+        )
+
+
 def require_memory(name: str, bytes_each: float, device: str) -> None:
-    """Raise a ModelError where a model's weights would not fit into free memory; a hub name is not looked into."""
-    parameters = count_parameters(Path(name))
+    """Raise a ModelError where a model's weights would not fit into free memory; a hub name is not looked into.
+
+    Raises:
+        ModelError: so they would not, or their files are damaged.
+    """
+    try:
+        parameters = count_parameters(Path(name))
+    except LOADING_ERRORS as error:
+        raise unreadable(name, error) from error
     needed = parameters * bytes_each * _ROOM
     if device.startswith("cuda"):
         free = float(torch.cuda.mem_get_info(device)[0])
@@ -113,14 +149,17 @@ def add_adapter(model: Any, lora: LoraRecipe, start: Path | None) -> Any:  # noq
 
 
 def save_adapter(model: Any, folder: Path, base: str) -> None:  # noqa: ANN401
-    """Write an adapter as safetensors, and which model it is for, whole or not at all."""
+    """Write an adapter as safetensors, and which model it is for, whole or not at all; every process must call."""
+    weights = {name: whole(weight) for name, weight in model.named_parameters() if "lora_" in name}
+    if not PartialState().is_main_process:
+        return
     with atomic_folder(folder) as temporary:
-        model.save_pretrained(temporary)
+        model.save_pretrained(temporary, state_dict=weights)
         write_adapter_base(temporary, base)
 
 
 def merge(adapter: Path, out: Path, model: str) -> None:
-    """Write the full model that a base and its adapter make, in the base's own number format.
+    """Write the full model that a base and its adapter make, in float32: half formats would round off what was learnt.
 
     Args:
         adapter: folder of the adapter.
@@ -134,16 +173,17 @@ def merge(adapter: Path, out: Path, model: str) -> None:
     found = resolve_adapter(str(adapter), name)
     tokenizer = PromptTokenizer(name).tokenizer
     try:
-        base: Any = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
+        base: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
     except LOADING_ERRORS as error:
         raise unreadable(name, error) from error
-    dtype = base.dtype
-    merged = peft.PeftModel.from_pretrained(base.float(), found.folder).merge_and_unload(safe_merge=True)
+    try:
+        tuned = peft.PeftModel.from_pretrained(base, found.folder)
+        merged = tuned.merge_and_unload(safe_merge=True)
+    except LOADING_ERRORS as error:
+        raise unfit(found, name, error) from error
     with atomic_folder(out) as temporary:
-        merged.to(dtype).save_pretrained(temporary)
+        merged.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        if (found.folder / "run.json").is_file():
-            shutil.copy(found.folder / "run.json", temporary)
 
 
 def _size(shape: list[int]) -> int:

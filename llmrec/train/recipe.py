@@ -39,7 +39,7 @@ class Stage(Config):
     epochs: int = Field(3, ge=1)
     """Passes over the rows, at most."""
     learning_rate: float = Field(3e-4, gt=0)
-    """Of AdamW; rises over the first twentieth of the steps, then falls to zero in a line."""
+    """Of AdamW; rises over the first twentieth of the updates, then falls to zero in a line."""
     batch_size: int = Field(8, ge=1)
     """Rows of a step on each device."""
     accumulation: int = Field(1, ge=1)
@@ -79,7 +79,7 @@ class TallrecRecipe(Config):
     lora: LoraRecipe = LoraRecipe()
     """The adapter."""
     quantize: bool = False
-    """Hold the base model in 4 bits (QLoRA: Dettmers et al., NeurIPS 2023); needs bitsandbytes."""
+    """Hold the base model in 4 bits (QLoRA: Dettmers et al., NeurIPS 2023); needs bitsandbytes and a GPU."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the base model; the adapter is float32. ``auto``: bfloat16 where the device computes in it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

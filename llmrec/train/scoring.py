@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from llmrec.train.head import AnswerHead
+from llmrec.train.processes import combine, share
 from llmrec.train.rows import TokenRows
 
 
@@ -21,7 +22,7 @@ def log_odds(
     padding: int,
     batch_size: int,
 ) -> NDArray[np.float64]:
-    """Return log p(yes) - log p(no) behind each prompt, float64 (rows,).
+    """Return log p(yes) - log p(no) behind each prompt, float64 (rows,); of several processes each computes a share.
 
     Args:
         model: the causal language model.
@@ -31,8 +32,9 @@ def log_odds(
         batch_size: rows at once.
     """
     no, yes = rows.first_tokens()
-    scores = np.zeros(len(rows), np.float64)
-    for numbers, ids, mask in _batches(rows.prompts, padding, batch_size):
+    mine = share(len(rows))
+    scores = np.zeros(len(mine), np.float64)
+    for numbers, ids, mask in _batches([rows.prompts[row] for row in mine.tolist()], padding, batch_size):
         last = mask.sum(1) - 1
         wanted = torch.zeros_like(mask, dtype=torch.bool)
         wanted[torch.arange(len(numbers)), last] = True
@@ -40,12 +42,10 @@ def log_odds(
         inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
         logits = head.logits(model, inputs, wanted.to(device)).float().cpu()
         scores[numbers] = (logits[:, yes] - logits[:, no]).numpy()
-    return scores
+    return combine(mine, scores, len(rows))
 
 
-def _batches(
-    rows: list[list[int]], padding: int, size: int
-) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+def _batches(rows: list[list[int]], padding: int, size: int) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
     """Yield row numbers, ids and mask of batches of like length."""
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     for start in range(0, len(order), size):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import polars as pl
 
@@ -12,9 +12,9 @@ from llmrec.data import Split
 from llmrec.data_prep.examples import Examples, make_examples
 from llmrec.errors import ConfigError
 from llmrec.llm.tokens import PromptTokenizer
-from llmrec.train.packages import datasets
+from llmrec.train.leaks import without_leaks
 from llmrec.train.recipe import Source
-from llmrec.train.rows import TokenRows, draw_rows, encode_rows, without_leaks
+from llmrec.train.rows import ROW, TokenRows, encode_rows
 
 _SPECIAL = 64
 """Tokens that a chat template and special tokens may add."""
@@ -28,11 +28,11 @@ def load_rows(source: Source, tokens: PromptTokenizer, max_length: int, seed: in
         DataError: a file cannot be read, there are too few rows, one has no answer, or its target leaks.
     """
     examples = _read(source, tokens, max_length)
-    if not source.repeats:
+    examples = Examples(examples.frame.with_row_index(ROW), examples.counts)
+    if not source.repeats and "completion" in examples.frame.columns:
         examples = without_leaks(examples)
-    if source.rows is not None:
-        examples = draw_rows(examples, source.rows, seed)
-    return encode_rows(examples, tokens, max_length)
+    name = (source.file or source.dataset or Path()).name
+    return encode_rows(examples, tokens, max_length, wanted=source.rows, seed=seed, source=name)
 
 
 def join_rows(parts: Sequence[TokenRows]) -> TokenRows:
@@ -50,17 +50,6 @@ def join_rows(parts: Sequence[TokenRows]) -> TokenRows:
     )
 
 
-def to_dataset(rows: TokenRows) -> Any:  # noqa: ANN401 - datasets is optional
-    """Return rows as a trainer takes them: ``input_ids``, where the answer starts, and the row's number."""
-    return datasets.Dataset.from_dict(
-        {
-            "input_ids": [prompt + answer for prompt, answer in zip(rows.prompts, rows.answers, strict=True)],
-            "answer_start": [len(prompt) for prompt in rows.prompts],
-            "number": list(range(len(rows))),
-        }
-    )
-
-
 def _read(source: Source, tokens: PromptTokenizer, max_length: int) -> Examples:
     if source.file is not None and source.dataset is None and source.examples is None:
         return Examples.load(source.file)
@@ -69,8 +58,9 @@ def _read(source: Source, tokens: PromptTokenizer, max_length: int) -> Examples:
         if recipe.max_tokens is None:
             recipe = recipe.model_copy(update={"max_tokens": max(1, max_length - _SPECIAL)})
         return make_examples(Split.load(source.dataset / "split"), recipe, tokens.count)
+    given = [name for name in ("file", "dataset", "examples") if getattr(source, name) is not None]
     raise ConfigError(
-        f"a source with {', '.join(name for name in ('file', 'dataset', 'examples') if getattr(source, name)) or 'nothing'}",
+        f"a source with {', '.join(given) or 'nothing'}",
         expected="a file, or a data set with examples",
         cure="write file: …, or dataset: … and examples: {kind: …}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,9 @@ from transformers import EvalPrediction
 from llmrec.errors import TrainingError
 from llmrec.eval.yes_no import auc
 from llmrec.train.head import AnswerHead
-from llmrec.train.packages import trl
+from llmrec.train.packages import datasets, trl
+from llmrec.train.processes import together
+from llmrec.train.rows import TokenRows
 
 IGNORED = -100
 """Label of a token that no loss is taken of."""
@@ -46,24 +49,34 @@ class Collator:
 class AnswerTrainer(trl.SFTTrainer):  # type: ignore[misc] # trl is untyped
     """Learns answers: the mean cross-entropy of their tokens, as SFTTrainer computes it, at a fraction of its cost.
 
-    Rows are tokens already (``input_ids``, ``answer_start``, ``number``), batched by a ``Collator``.
-
     Args:
         head: of the model.
-        yes_no: the tokens that a no and a yes begin with, where validation rows are questions: their score is the
-            difference of the two logits at one position.
-        settings: what SFTTrainer takes.
+        rows: to learn from.
+        valid: to validate on, or None; where all are questions by AUC, a score being the difference of the logits of
+            yes and no at one position.
+        settings: what else SFTTrainer takes; its collator is a ``Collator``.
+
+    Raises:
+        DataError: validation rows are questions of one label only.
     """
 
-    def __init__(self, head: AnswerHead, yes_no: tuple[int, int] | None, settings: dict[str, Any]) -> None:
-        self.head, self.yes_no = head, yes_no
-        super().__init__(**settings, compute_metrics=_auc if yes_no else None)
+    def __init__(self, head: AnswerHead, rows: TokenRows, valid: TokenRows | None, settings: dict[str, Any]) -> None:
+        self.head, self.rows, self.valid = head, rows, valid
+        self.yes_no = None if valid is None or valid.labels is None else valid.first_tokens()
+        self._update: list[int] = []  # rows since the last update
+        super().__init__(
+            **settings,
+            train_dataset=_to_dataset(rows),
+            eval_dataset=None if valid is None else _to_dataset(valid),
+            compute_metrics=_auc if self.yes_no else None,
+        )
+        self.model_accepts_loss_kwargs = True  # that is, answer tokens are counted for all batches of an update
 
     def compute_loss(
         self,
         model: Any,  # noqa: ANN401 - as trl has it
         inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,  # noqa: FBT001, FBT002 - as trl has it
+        return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:  # noqa: ANN401
         """Return the loss of a batch, with the logits at its answers' positions if asked.
@@ -77,21 +90,44 @@ class AnswerTrainer(trl.SFTTrainer):  # type: ignore[misc] # trl is untyped
         loss = total / (len(answers) if num_items_in_batch is None else num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # its gradients are averaged over the processes
-        if self.model.training and not torch.isfinite(total):
-            rows = ", ".join(str(number + 1) for number in inputs["numbers"].tolist())
-            raise TrainingError(
-                f"loss {float(total)} at step {self.state.global_step + 1}, in the batch of rows {rows}",
-                expected="a finite number",
-                cure="lower learning_rate, or take dtype=float32; the same command goes on from the last checkpoint",
-            )
+        with together():
+            self._require_finite(float(total.detach()), inputs["numbers"].tolist())
         return (loss, logits) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, unless an update's gradient was not finite: its weights are no longer, and must not be saved.
+
+        Raises:
+            TrainingError: so it was.
+        """
+        if not math.isfinite(logs.get("grad_norm", 0.0)):
+            raise self._diverged(f"gradient of norm {logs['grad_norm']} at step {self.state.global_step}", self._update)
+        if "loss" in logs:
+            self._update = []
+        super().log(logs, start_time)
+
+    def _require_finite(self, total: float, numbers: list[int]) -> None:
+        if self.model.training:
+            self._update += numbers
+        if not math.isfinite(total):
+            step = self.state.global_step + self.model.training
+            raise self._diverged(f"loss {total} at step {step}", numbers)
+
+    def _diverged(self, found: str, numbers: list[int]) -> TrainingError:
+        rows, batch = (self.rows, "batch") if self.model.training or self.valid is None else (self.valid, "validation")
+        return TrainingError(
+            f"{found}, in the {batch} of rows {rows.name(numbers)}",
+            expected="a finite number",
+            cure=f"lower learning_rate or take dtype=float32, with another out; checkpoints before it are kept in "
+            f"{self.args.output_dir}",
+        )
 
     def prediction_step(
         self,
         model: Any,  # noqa: ANN401
         inputs: dict[str, torch.Tensor],
-        prediction_loss_only: bool,  # noqa: FBT001
-        ignore_keys: list[str] | None = None,
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,  # noqa: ARG002 - as trl has it
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Return the loss of a batch and, of questions, each row's log-odds of yes (rows,) and whether yes is right."""
         inputs = self._prepare_inputs(inputs)
@@ -103,6 +139,17 @@ class AnswerTrainer(trl.SFTTrainer):  # type: ignore[misc] # trl is untyped
         no, yes = self.yes_no
         right = _answers(inputs["labels"])[1][first] == yes
         return loss, logits[first, yes] - logits[first, no], right
+
+
+def _to_dataset(rows: TokenRows) -> Any:  # noqa: ANN401 - datasets is optional
+    """Return rows as a ``Collator`` takes them: ``input_ids``, where the answer starts, and the row's number."""
+    return datasets.Dataset.from_dict(
+        {
+            "input_ids": [prompt + answer for prompt, answer in zip(rows.prompts, rows.answers, strict=True)],
+            "answer_start": [len(prompt) for prompt in rows.prompts],
+            "number": list(range(len(rows))),
+        }
+    )
 
 
 def _read(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

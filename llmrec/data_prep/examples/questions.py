@@ -15,9 +15,10 @@ from llmrec.data_prep.examples.rows import (
     check_choice,
     check_positive,
     moments_of,
-    real,
+    rated_events,
+    rated_targets,
     rows_from_impressions,
-    windows,
+    rows_from_targets,
 )
 from llmrec.data_prep.examples.table import Examples
 from llmrec.data_prep.examples.wording import Budget, Draft, Variables, cleaned, compose, history_texts, newest
@@ -32,6 +33,7 @@ LISTWISE = {"ranking": "llmrank-recency", "choice": "choose-next"}
 def yes_no_from_ratings(
     data: Dataset,
     *,
+    targets: Targets | None = None,
     window: int = 10,
     like_above: float = 3.0,
     ties: str = "order",
@@ -48,6 +50,8 @@ def yes_no_from_ratings(
 
     Args:
         data: ratings as values; of a split, the training part.
+        targets: of a split: each relevant item is a target behind its query's history; ``ties`` and ``only`` say
+            nothing then. None takes each event of ``data``.
         window: events before the target, and how many it needs.
         like_above: values above it are likes.
         ties: ``order`` lets the input's order decide between events of one second, as TALLRec does; ``strict`` lets a
@@ -63,36 +67,35 @@ def yes_no_from_ratings(
     """
     check_positive(window=window)
     wording, answers = _yes_no_template(template)
-    liked = data.interactions.values > like_above
-    _check_ratings(data, liked, like_above)
-    found = windows(data, width=window, at_least=window, ties=ties, only=only, last=last)
-    items, text = data.interactions.items, cleaned(data.titles())
-    targets = found.targets
-
-    def pieces(row: int) -> list[str]:
-        return [text(item) for item in items[real(found.past[row])].tolist()]
+    _check_ratings(data, like_above)
+    if targets is None:
+        rated = rated_events(data, window=window, ties=ties, only=only, last=last)
+    else:
+        rated = rated_targets(targets, window=window, last=last)
+    liked, past_liked, text = rated.values > like_above, rated.past_values > like_above, cleaned(data.titles())
 
     def variables(row: int, kept: int) -> Variables:
-        past = real(found.past[row])
-        past = past[len(past) - kept :]
-        yes = liked[past]
+        past, yes = (array[row, window - kept :] for array in (rated.past, past_liked))
         return {
-            "liked": [text(item) for item in items[past[yes]].tolist()],
-            "disliked": [text(item) for item in items[past[~yes]].tolist()],
-            "target": text(int(items[targets[row]])),
+            "liked": [text(item) for item in past[yes].tolist()],
+            "disliked": [text(item) for item in past[~yes].tolist()],
+            "target": text(int(rated.items[row])),
         }
 
-    draft = Draft(pieces, variables, lambda row: [answers[int(liked[targets[row]])]])
-    rows = Rows(
-        data.interactions.users[targets], _no_history(targets), items[targets, None], data.interactions.times[targets]
+    draft = Draft(
+        lambda row: [text(item) for item in rated.past[row].tolist()],
+        variables,
+        lambda row: [answers[int(liked[row])]],
     )
-    counts = {"short_history": found.short}
-    return compose(data, wording, draft, rows, items[targets], budget=budget, counts=counts, labels=liked[targets])
+    rows = Rows(rated.users, rated.past, rated.items[:, None], rated.times)
+    counts = {"short_history": rated.short}
+    return compose(data, wording, draft, rows, rated.items, budget=budget, counts=counts, labels=liked)
 
 
 def yes_no_from_impressions(
     data: Dataset,
     *,
+    targets: Targets | None = None,
     negatives: str = "shown",
     per_click: int = 1,
     history: int = 20,
@@ -105,6 +108,7 @@ def yes_no_from_impressions(
 
     Args:
         data: a data set with impressions; histories hold its events before the impression's second.
+        targets: of a split by impressions: their lists are taken instead; None takes those of ``data``.
         negatives: the rule of ``draw_negatives``; ``shown`` takes what was shown and not clicked.
         per_click: negatives for each click, fewer where the rule has no more; none is twice in one impression.
         history: at most so many newest items.
@@ -114,14 +118,17 @@ def yes_no_from_impressions(
         budget: of tokens; the oldest items of the history go first.
 
     Raises:
-        DataError: no titles, or no impression.
-        ConfigError: an argument is out of range, or the template has no labels.
+        DataError: no titles, or no impression with labels.
+        ConfigError: an argument is out of range, the template has no labels, or ``targets`` do not say what was shown.
         UnknownNameError: no such rule.
     """
     check_positive(history=history, per_click=per_click)
     check_rule(negatives)
     wording, answers = _yes_no_template(template)
-    moments, counts = rows_from_impressions(data, history=history, last=last)
+    if targets is None:
+        moments, counts = rows_from_impressions(data, history=history, last=last)
+    else:
+        moments, counts = rows_from_targets(targets, history=history, last=last)
     clicks = (moments.chosen >= 0).sum(axis=1)
     no = draw_negatives(
         data,
@@ -252,16 +259,12 @@ def _yes_no_template(name: str) -> tuple[Template, tuple[str, str]]:
     return template, (no, yes)
 
 
-def _check_ratings(data: Dataset, liked: NDArray[np.bool_], like_above: float) -> None:
-    if not len(liked) or liked.all() or not liked.any():
-        values = data.interactions.values
+def _check_ratings(data: Dataset, like_above: float) -> None:
+    values = data.interactions.values
+    if len(np.unique(values > like_above)) < 2:
         span = f"values from {values.min():g} to {values.max():g}" if len(values) else "no events"
         raise DataError(
             f"{data.name!r} has {span} with like_above = {like_above:g}",
             expected="ratings on both sides of it",
             cure="change like_above; for data without ratings take yes_no_from_impressions or next_item",
         )
-
-
-def _no_history(rows: NDArray[np.int64]) -> NDArray[np.int32]:
-    return np.empty((len(rows), 0), np.int32)

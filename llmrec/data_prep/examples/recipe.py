@@ -102,7 +102,7 @@ def make_examples(data: Dataset | Split, recipe: ExamplesRecipe, count_tokens: T
         count_tokens: how many tokens each text has; needed with ``max_tokens``.
 
     Raises:
-        ConfigError: the kind has no such option or part, or ``max_tokens`` has nothing to count with.
+        ConfigError: the kind has no such option, a data set has no parts, or ``max_tokens`` has nothing to count with.
         LlmrecError: what the kind's function raises.
     """
     make = KINDS[recipe.kind]
@@ -117,7 +117,7 @@ def make_examples(data: Dataset | Split, recipe: ExamplesRecipe, count_tokens: T
         options["targets"] = data.part(recipe.part)
     known = set(signature(make).parameters)
     if foreign := sorted(set(options) - known):
-        name = "part" if foreign[0] == "targets" else foreign[0]
+        name = foreign[0]
         raise ConfigError(
             f"{name} = {getattr(recipe, name)!r} with kind {recipe.kind!r}",
             expected=f"options of that kind: {', '.join(sorted(known - {'data', 'targets', 'budget', 'only'}))}",

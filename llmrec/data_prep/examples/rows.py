@@ -159,6 +159,64 @@ def rows_from_targets(targets: Targets, *, history: int, last: int | None = None
     return Rows(queries.users, queries.history, targets.relevant, shown=shown), {}
 
 
+@dataclass(frozen=True, eq=False)
+class Rated:
+    """Items that users rated, each with the ratings before it.
+
+    Attributes:
+        users: int32 (n,), user numbers.
+        items: int32 (n,), item numbers.
+        values: float32 (n,), the ratings.
+        past: int32 (n, w), items rated before from oldest to newest, left-padded with -1.
+        past_values: float32 (n, w), what they were given.
+        times: int64 (n,), Unix seconds, or None where they are not known.
+        short: how many had too few ratings before them and were left out.
+    """
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    values: NDArray[np.float32]
+    past: NDArray[np.int32]
+    past_values: NDArray[np.float32]
+    times: NDArray[np.int64] | None
+    short: int
+
+
+def rated_events(
+    data: Dataset, *, window: int, ties: str, only: NDArray[np.bool_] | None = None, last: int | None = None
+) -> Rated:
+    """Return each event that has ``window`` earlier ones; the arguments are those of ``windows``."""
+    events = data.interactions
+    found = windows(data, width=window, at_least=window, ties=ties, only=only, last=last)
+    at = found.targets
+    items, values = events.items, events.values
+    past, past_values = items[found.past], values[found.past]
+    return Rated(events.users[at], items[at], values[at], past, past_values, events.times[at], found.short)
+
+
+def rated_targets(targets: Targets, *, window: int, last: int | None = None) -> Rated:
+    """Return each relevant item of a split whose query holds ``window`` ratings.
+
+    Raises:
+        DataError: it is not known what users gave the items.
+    """
+    check_positive(last=last)
+    queries = targets.queries.last(window)
+    if targets.values is None or queries.values is None:
+        raise DataError(
+            "targets without ratings",
+            expected="a split that was cut from ratings",
+            cure="prepare the data set again; for clicks take yes-no-impressions",
+        )
+    enough = (queries.history >= 0).sum(axis=1) >= window
+    rows, places = np.nonzero(targets.relevant >= 0)
+    kept = enough[rows]
+    short = int((~kept).sum())
+    rows, places = (each[kept][slice(None) if last is None else slice(-last, None)] for each in (rows, places))
+    items, values = targets.relevant[rows, places], targets.values[rows, places]
+    return Rated(queries.users[rows], items, values, queries.history[rows], queries.values[rows], None, short)
+
+
 def rows_from_impressions(data: Dataset, *, history: int, last: int | None = None) -> tuple[Rows, Counts]:
     """Return a row for each impression with a click; the history holds events of earlier seconds only.
 

@@ -50,8 +50,10 @@ def _ask(data: Dataset, seen: Mask, targets: Mask, history: int | None) -> Targe
     past = np.flatnonzero(seen & (row[events.users] >= 0))
     rows = row[events.users[past]]
     queries = ask(users.astype(np.int32), rows, events, past, rated=events.rated, clock=data.clock, last=history)
-    relevant = pad_ragged(row[events.users[targets]], events.items[targets], len(users))
-    return Targets(queries, relevant)
+    row_of_target = row[events.users[targets]]
+    relevant = pad_ragged(row_of_target, events.items[targets], len(users))
+    values = pad_ragged(row_of_target, events.values[targets], len(users), fill=0) if events.rated else None
+    return Targets(queries, relevant, values=values)
 
 
 def first_meetings(events: Interactions, n_items: int) -> Mask:

@@ -59,7 +59,8 @@ def test_a_recipe_that_does_not_fit_is_one_line():
         return lambda: make_examples(data, ExamplesRecipe(**options))
 
     expect_error(ConfigError, make(toy(), kind="next-item", part="test"), "part = 'test'", "split the data set first")
-    expect_error(ConfigError, make(split, kind="yes-no-ratings", part="test"), "part = 'test' with kind")
+    expect_error(DataError, make(split, kind="yes-no-ratings", part="test"), "values from 1 to 1 with like_above = 3")
+    expect_error(ConfigError, make(split, kind="yes-no-impressions", part="test"), "without shown items")
     expect_error(ConfigError, make(toy(), kind="next-item", rejected=2), "rejected = 2", "history, last, like_above")
     expect_error(ConfigError, make(toy(), kind="next-item", max_tokens=9), "max_tokens = 9 without a tokenizer")
 

@@ -1,0 +1,66 @@
+"""A run folder belongs to one recipe: what is begun goes on with the same one only, and nobody else's is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmrec.data.files import read_json, write_json
+from llmrec.errors import ConfigError, DataError
+from llmrec.llm.models import model_identity, resolve_model
+from llmrec.train.recipe import TallrecRecipe
+from llmrec.train.record import ADAPTER, CHECKPOINTS
+
+_CONFIG, _MODEL = "config.json", "model_identity"
+
+
+def require_same(recipe: TallrecRecipe) -> None:
+    """Raise an error if the run folder holds something else, or what was learnt by another recipe.
+
+    Raises:
+        ConfigError: another recipe's; or two stages have one name.
+        DataError: somebody else's.
+    """
+    names = [stage.name for stage in recipe.stages]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"stages {', '.join(names)}", expected="a name of its own for each", cure="rename one")
+    out = recipe.out
+    before = read_json(out / _CONFIG) if (out / _CONFIG).is_file() else {}
+    if _MODEL not in before and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(
+            f"{str(out)!r} exists and holds something else",
+            expected="a new folder, an empty one, or one where tuning was begun",
+            cure="name another folder",
+        )
+    learnt = (out / ADAPTER).exists() or any((out / CHECKPOINTS).glob("*/*"))
+    differing = _difference(before, _values(recipe)) if learnt else None
+    if differing is not None:
+        key, old, new = differing
+        raise ConfigError(
+            f"{str(out)!r} was begun with {key} = {old!r}",
+            expected=f"the same recipe (now {key} = {new!r})",
+            cure="name another out folder, or remove this one",
+        )
+
+
+def claim(recipe: TallrecRecipe) -> None:
+    """Write the recipe and its model into the run folder."""
+    write_json(recipe.out / _CONFIG, _values(recipe))
+
+
+def _values(recipe: TallrecRecipe) -> dict[str, Any]:
+    # The folder may have been moved.
+    values = recipe.model_dump(mode="json", exclude={"out"})
+    return {**values, _MODEL: model_identity(resolve_model(recipe.model))}
+
+
+def _difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:  # noqa: ANN401 - of JSON
+    """Return the first key whose values differ, with both."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*new, *(each for each in old if each not in new)]
+        parts = [(f"{key}.{each}" if key else each, old.get(each), new.get(each)) for each in keys]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        parts = [(f"{key}.{place}", *pair) for place, pair in enumerate(zip(old, new, strict=True))]
+    else:
+        return None if old == new else (key, old, new)
+    found = (_difference(one, two, where) for where, one, two in parts)
+    return next((each for each in found if each is not None), None)
