@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from llmrec.llm.transformers import TransformersConfig, TransformersEngine
 
-settings.register_profile("llm", deadline=None, max_examples=25)
+settings.register_profile("llm", parent=settings.get_profile("tests"), max_examples=25)
 settings.load_profile("llm")
 
 
