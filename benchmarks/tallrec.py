@@ -24,9 +24,9 @@ from datasets import Dataset
 
 from llmrec.config import make_config
 from llmrec.data.files import read_json
+from llmrec.llm.answer_head import AnswerHead
 from llmrec.llm.models import resolve_model
 from llmrec.llm.tokens import PromptTokenizer
-from llmrec.train.head import AnswerHead
 from llmrec.train.lora import add_adapter, load_base
 from llmrec.train.recipe import Source, TallrecRecipe
 from llmrec.train.rows import TokenRows

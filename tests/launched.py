@@ -16,7 +16,7 @@ from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForCausalLM
 
 from llmrec.errors import DataError
-from llmrec.train.head import AnswerHead
+from llmrec.llm.answer_head import AnswerHead
 from llmrec.train.lora import save_adapter
 from llmrec.train.processes import combine, join, share, together
 

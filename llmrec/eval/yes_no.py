@@ -54,6 +54,13 @@ class Predictions:
             found = f"{where} has {frame['user'].null_count():,} of {frame.height:,} rows without a user"
             raise _broken(found, "a user in every row or in none")
 
+    @classmethod
+    def of(cls, questions: pl.DataFrame, scores: Floats, *, where: str = "the table of predictions") -> Self:
+        """Return the predictions of a table of questions: ``row``, ``label``, user and item where they are known."""
+        unknown = [pl.lit(None, pl.String).alias(name) for name in ("user", "item") if name not in questions.columns]
+        table = questions.with_columns(*unknown, pl.col("row").cast(pl.Int64), score=pl.Series(scores))
+        return cls(table.select(COLUMNS), where)
+
     @property
     def labels(self) -> Mask:
         """What is true, (n,)."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from llmrec.llm.answer_head import AnswerHead
 from llmrec.llm.token_groups import Group
 
 Scores = Sequence[NDArray[np.float64]]
@@ -36,8 +37,7 @@ class SharedPrefixScorer:
         self.model, self.batch_tokens = model, batch_tokens
         self.device = model.device
         self.most_asked = _MOST_LOGITS // model.get_output_embeddings().weight.shape[0]
-        self._asked: tuple[torch.Tensor, torch.Tensor] | None = None
-        model.get_output_embeddings().register_forward_pre_hook(self._keep_asked)
+        self._head = AnswerHead(model)
 
     def score(self, groups: Sequence[Group], scores: Scores) -> None:
         """Add to ``scores[prompt][answer]`` the log-probability of each answer token of each group."""
@@ -110,16 +110,8 @@ class SharedPrefixScorer:
 
     def _forward(self, asked: tuple[torch.Tensor, torch.Tensor], **inputs: Any) -> tuple[torch.Tensor, Any]:  # noqa: ANN401
         """Run the model; return logits (n, vocabulary) at the asked (row, place) pairs, and the cache."""
-        self._asked = asked
-        try:
-            output = self.model(**inputs)
-        finally:
-            self._asked = None
+        output = self._head.run(self.model, inputs, asked)
         return output.logits[0], output.past_key_values
-
-    def _keep_asked(self, _head: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
-        """Let only the asked positions through to the LM head, whatever the architecture does around it."""
-        return None if self._asked is None else (inputs[0][self._asked].unsqueeze(0),)
 
 
 def left_pad(rows: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ from llmrec.config import Config, Part, write_run
 from llmrec.data.files import cache_folder, require_columns, require_writable
 from llmrec.data_prep.examples import Examples
 from llmrec.errors import ConfigError, DataError
-from llmrec.eval.yes_no import COLUMNS, Predictions
+from llmrec.eval.yes_no import Predictions
 from llmrec.llm.cache import CachedEngine
 from llmrec.protocols import Engine, Usage
 from llmrec.rank.make import make_engine
@@ -115,11 +115,7 @@ def score_yes_no(engine: Engine, examples: Examples, *, chat: bool = False) -> P
     answers = first_tokens(engine, _completions(examples), texts[0], chat=chat)
     _check_lengths(engine, texts)
     found = np.array(engine.logprobs(prompts, [answers] * len(prompts)), np.float64)
-    unknown = [pl.lit(None, pl.String).alias(name) for name in ("user", "item") if name not in examples.frame.columns]
-    frame = examples.frame.with_columns(
-        *unknown, row=pl.int_range(pl.len()), score=pl.Series(found[:, 0] - found[:, 1])
-    )
-    return Predictions(frame.select(COLUMNS))
+    return Predictions.of(examples.frame.with_columns(row=pl.int_range(pl.len())), found[:, 0] - found[:, 1])
 
 
 def first_tokens(engine: Engine, completions: Sequence[str], prompt: str, *, chat: bool = False) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,7 @@ def load_base(recipe: TallrecRecipe) -> Any:  # noqa: ANN401 - transformers' mod
     require_gpu(device)
     dtype = choose_dtype(recipe.dtype, device)
     require_memory(name, _QUANTIZED_BYTES if recipe.quantize else _BYTES[dtype], device)
-    quantized = None
-    if recipe.quantize:
-        quantized = _four_bits(dtype)
+    quantized = _four_bits(dtype) if recipe.quantize else None
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             name,
@@ -119,7 +118,7 @@ def count_parameters(folder: Path) -> int:
     total = 0
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
-            total += sum(_size(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+            total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
     return total
 
 
@@ -184,10 +183,3 @@ def merge(adapter: Path, out: Path, model: str) -> None:
     with atomic_folder(out) as temporary:
         merged.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-
-
-def _size(shape: list[int]) -> int:
-    size = 1
-    for each in shape:
-        size *= each
-    return size

@@ -12,9 +12,9 @@ from accelerate import PartialState
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from llmrec.errors import ModelError
+from llmrec.llm.answer_head import AnswerHead
 from llmrec.llm.device import choose_device
 from llmrec.llm.tokens import PromptTokenizer
-from llmrec.train.head import AnswerHead
 from llmrec.train.packages import trl
 from llmrec.train.recipe import Stage, TallrecRecipe
 from llmrec.train.rows import TokenRows

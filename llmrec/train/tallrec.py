@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from llmrec.data.files import read_json, write_json
 from llmrec.eval.yes_no import Predictions
 from llmrec.eval.yes_no_compare import evaluate_yes_no
+from llmrec.llm.answer_head import AnswerHead
 from llmrec.llm.models import resolve_model
 from llmrec.llm.tokens import PromptTokenizer
 from llmrec.train.claim import claim, require_same
-from llmrec.train.head import AnswerHead
 from llmrec.train.lora import add_adapter, load_base, save_adapter
 from llmrec.train.processes import join, together
 from llmrec.train.recipe import TallrecRecipe
@@ -67,15 +67,15 @@ def tune(recipe: TallrecRecipe, *, report: Report | None = None) -> Tuned:
     set_seed(recipe.seed)  # of a new adapter's first weights
     model = add_adapter(model, recipe.lora, _latest(jobs))
     history = {job.stage.name: _run(model, head, tokens, recipe, job, name, report) for job in jobs}
-    found = None
+    predictions = None
     if test is not None:
         scores = log_odds(model.eval(), head, test, padding(tokens), 2 * recipe.stages[-1].batch_size)
         predictions = _predictions(test, scores)
-        found = evaluate_yes_no({"tuned": predictions})
+    found = None if predictions is None else evaluate_yes_no({"tuned": predictions})
     result = Tuned(recipe.out / ADAPTER, history, _counts(jobs, test), found, time.perf_counter() - start)
     save_adapter(model, result.adapter, name)
     if PartialState().is_main_process:
-        if test is not None:
+        if predictions is not None:
             predictions.save(recipe.out / PREDICTIONS)
         write_tuned(recipe, result)
     return result
@@ -130,10 +130,7 @@ def _load(recipe: TallrecRecipe, tokens: PromptTokenizer) -> tuple[list[Job], To
 
 def _predictions(rows: TokenRows, scores: NDArray[np.float64]) -> Predictions:
     """Return the scores with the questions that they answer; ``row`` is that of the source."""
-    frame = rows.frame
-    unknown = [pl.lit(None, pl.String).alias(name) for name in ("user", "item") if name not in frame.columns]
-    table = frame.with_columns(*unknown, row=pl.col(ROW).cast(pl.Int64), score=pl.Series(scores))
-    return Predictions(table.select("row", "user", "item", "label", "score"), "the test")
+    return Predictions.of(rows.frame.with_columns(row=pl.col(ROW)), scores, where="the test")
 
 
 def _counts(jobs: list[Job], test: TokenRows | None) -> dict[str, dict[str, int]]:

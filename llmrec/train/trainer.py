@@ -13,7 +13,7 @@ from transformers import EvalPrediction
 
 from llmrec.errors import TrainingError
 from llmrec.eval.yes_no import auc
-from llmrec.train.head import AnswerHead
+from llmrec.llm.answer_head import AnswerHead
 from llmrec.train.packages import datasets, trl
 from llmrec.train.processes import together
 from llmrec.train.rows import TokenRows

@@ -8,8 +8,8 @@ from tuning import questions, source, titles
 from llmrec.config import make_config
 from llmrec.data_prep.examples import Examples
 from llmrec.data_prep.examples.table import make_frame
+from llmrec.llm.answer_head import AnswerHead
 from llmrec.llm.tokens import PromptTokenizer
-from llmrec.train.head import AnswerHead
 from llmrec.train.lora import add_adapter
 from llmrec.train.recipe import LoraRecipe, TallrecRecipe
 from llmrec.train.rows import encode_rows

@@ -8,7 +8,7 @@ import trl
 from transformers import AutoModelForCausalLM
 from tuning import questions, titles
 
-from llmrec.train.head import AnswerHead
+from llmrec.llm.answer_head import AnswerHead
 from llmrec.train.trainer import IGNORED, AnswerTrainer, Collator
 
 ROWS = [*questions(5), *titles(4)]  # answers of 5, 4 and 3 to 9 tokens

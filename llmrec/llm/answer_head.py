@@ -6,36 +6,42 @@ from typing import Any
 
 import torch
 
+Wanted = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+
 
 class AnswerHead:
     """Lets a model compute its head at chosen positions only.
 
-    A step over a vocabulary of 262,144 words would else spend most of its time on logits that no loss reads. It hooks
+    A pass over a vocabulary of 262,144 words would else spend most of its time on logits that nobody reads. It hooks
     into the head by transformers' public ``get_output_embeddings``, so it works for any causal language model, with an
     adapter on it or not, and inside data-parallel wrappers.
 
     Args:
-        model: the causal language model; its forward pass is called through ``logits``.
+        model: the causal language model; its forward pass is called through ``run`` or ``logits``.
     """
 
     def __init__(self, model: Any) -> None:  # noqa: ANN401 - transformers' models are untyped
-        self._wanted: torch.Tensor | None = None
+        self._wanted: Wanted | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._keep_wanted)
 
-    def logits(self, model: Any, inputs: dict[str, torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
-        """Return logits (n, vocabulary) at the n positions where ``wanted`` (rows, length) is true, row by row.
+    def run(self, model: Any, inputs: dict[str, Any], wanted: Wanted) -> Any:  # noqa: ANN401
+        """Return what the model returns, with logits (1, n, vocabulary) at the n wanted positions only.
 
         Args:
             model: the model or what wraps it.
-            inputs: ``input_ids`` and ``attention_mask``, (rows, length).
-            wanted: bool (rows, length).
+            inputs: what it is called with.
+            wanted: bool (rows, length), read row by row; or the rows (n,) and the places (n,).
         """
         self._wanted = wanted
         try:
-            logits: torch.Tensor = model(**inputs, use_cache=False).logits
+            return model(**inputs)
         finally:
             self._wanted = None
-        return logits[0]
+
+    def logits(self, model: Any, inputs: dict[str, torch.Tensor], wanted: Wanted) -> torch.Tensor:  # noqa: ANN401
+        """Return the logits (n, vocabulary) of ``run`` without a cache."""
+        logits: torch.Tensor = self.run(model, {**inputs, "use_cache": False}, wanted).logits[0]
+        return logits
 
     def _keep_wanted(self, _: object, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         if self._wanted is None:
