@@ -29,6 +29,15 @@ def data_folder():
     return folder
 
 
+@pytest.fixture(scope="module")
+def two_threads():
+    """Both cores for the real models of a module: the next one computes with one again, to the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A folder with a randomly initialised two-layer Gemma 3 and a character tokenizer.

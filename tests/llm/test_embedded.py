@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import pytest
-import torch
 
 from llmrec.errors import MissingPackageError
 from llmrec.llm.models import embedded_model
@@ -23,8 +22,7 @@ def folder():
 
 
 @pytest.fixture(scope="module")
-def engine(folder):
-    torch.set_num_threads(2)
+def engine(folder, two_threads):
     return TransformersEngine()
 
 

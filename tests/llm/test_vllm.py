@@ -4,7 +4,6 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-import torch
 
 from llmrec.errors import EngineError, MissingPackageError
 from llmrec.llm.transformers import TransformersConfig, TransformersEngine
@@ -24,9 +23,8 @@ SAMPLED = Sampling(max_tokens=12, temperature=1.0, seed=4)
 
 
 @pytest.fixture(scope="module")
-def vllm():
+def vllm(two_threads):
     """The embedded model in vLLM, started once for all tests here."""
-    torch.set_num_threads(2)
     return VLLMEngine(VLLMConfig(dtype="float32", max_model_len=1024))
 
 

@@ -4,7 +4,6 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-import torch
 from lora import add_by_hand, change_config, make_adapter
 from vllm_server import serve, widen
 
@@ -57,8 +56,7 @@ def transformers(model, adapter, make_engine):
 
 
 @pytest.fixture(scope="module")
-def vllm(model, adapter):
-    torch.set_num_threads(2)
+def vllm(model, adapter, two_threads):
     return VLLMEngine(VLLMConfig(model=str(model), adapter=str(adapter), dtype="float32", max_model_len=256))
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 from tuning import questions, source
@@ -149,7 +150,7 @@ def test_a_long_pass_is_saved_on_its_way(recipe, tmp_path):
 
 def kill_when(command, state):
     """Run a command, SIGKILL it as soon as a file is there; it must not have ended by itself."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:
         deadline = time.monotonic() + 120
         while not state.exists():
