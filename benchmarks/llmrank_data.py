@@ -26,12 +26,14 @@ class Protocol:
 
     Attributes:
         name: of the set.
+        ids: the items', in number order.
         titles: in number order.
         sequences: each user's items in time order, the test item last.
         drawn: each of the paper's users with its random items.
     """
 
     name: str
+    ids: list[str]
     titles: list[str]
     sequences: dict[str, list[int]]
     drawn: dict[str, list[int]]
@@ -53,7 +55,7 @@ class Protocol:
         }
         random = (line.split("\t") for line in (folder / f"{name}.random").read_text().splitlines())
         drawn = {user: [numbers[item] for item in items.split()] for user, items in random}
-        return cls(name, titles, sequences, drawn)
+        return cls(name, list(numbers), titles, sequences, drawn)
 
     def asked(self, users: int, part: str) -> tuple[Targets, Candidates]:
         """Return the first users' targets, test or the item before (valid), and 20 shuffled candidates each."""

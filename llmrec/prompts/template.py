@@ -11,6 +11,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import jinja2
+import jinja2.meta
 import jinja2.sandbox
 import pydantic
 import yaml
@@ -76,6 +77,16 @@ class Template(Config):
             raise ConfigError(
                 f"template {self.name!r} ({error})", expected="valid Jinja2", cure=f"mend line {error.lineno}"
             ) from None
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """Names that system and user are filled with.
+
+        Raises:
+            ConfigError: they are no Jinja2.
+        """
+        wording = "\n".join(str(getattr(self, part)) for part in self._compiled if part != "continuation")
+        return frozenset(jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(wording)))
 
     def render(self, **variables: str | Sequence[str]) -> Prompt:
         """Return the prompt; every text in ``variables`` is folded and bounded by ``clean_text``.

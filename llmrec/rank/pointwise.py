@@ -8,9 +8,10 @@ import numpy as np
 
 from llmrec.data import Candidates, Dataset, Queries
 from llmrec.protocols import Engine
-from llmrec.rank.choosing import single_tokens
+from llmrec.rank.choosing import first_labels
 from llmrec.rank.examples import Example
 from llmrec.rank.prompting import PromptConfig, Prompter, Variables
+from llmrec.rank.yes_no import first_tokens
 
 
 class PointwiseConfig(PromptConfig):
@@ -18,12 +19,16 @@ class PointwiseConfig(PromptConfig):
 
     template: str = "pointwise-yes-no"
     """A template of two labels that sees ``target``; what is behind the history should be short."""
+    like_above: float = 3.0
+    """Ratings above it are likes, for a template that sees ``liked`` and ``disliked``."""
 
 
 class PointwiseRanker:
     """Orders candidates by log p(yes) - log p(no), read off one position.
 
-    A query's prompts differ at their end only, so an engine that shares prefixes reads the history once.
+    A query's prompts differ at their end only, so an engine that shares prefixes reads the history once. A template
+    that sees ``liked`` and ``disliked`` is told the same history by its ratings, so that its prompts are those of
+    ``yes_no_from_ratings`` with a ``window`` of as many items, and the scores those of ``score_yes_no``.
 
     Source: Liang et al., Holistic Evaluation of Language Models, 2022, for yes/no relevance; Bao et al., TALLRec,
     RecSys 2023, for recommendation.
@@ -38,8 +43,8 @@ class PointwiseRanker:
         counts: prompts ``shortened`` to fit the context.
 
     Raises:
-        DataError: a row without a candidate.
-        ConfigError: a template without two labels of one token.
+        DataError: a row without a candidate; or the template asks for likes, and there are no ratings to tell them by.
+        ConfigError: a template without two labels, or with labels that one token each does not tell.
     """
 
     config_class = PointwiseConfig
@@ -53,19 +58,26 @@ class PointwiseRanker:
     ) -> None:
         self.config = config or PointwiseConfig()
         self.prompter = Prompter(
-            engine, titles, self.config, answers=("continuation",), strategy="pointwise", train=train
+            engine,
+            titles,
+            self.config,
+            answers=("continuation",),
+            strategy="pointwise",
+            train=train,
+            like_above=self.config.like_above,
         )
         self.counts = self.prompter.counts
-        self.answers = list(map(self.prompter.template.render_cleaned_answer, single_tokens(self.prompter, 2)))
+        self.completions = [
+            self.prompter.template.render_cleaned_answer(label) for label in first_labels(self.prompter, 2)
+        ]
+        self.answers = first_tokens(engine, self.completions, self.prompter.sample({"target": "Title"}).user)
         self.prompter.show(self._solve)
 
     def rank(self, queries: Queries, candidates: Candidates) -> Candidates:
         """Return each row ordered by the log-odds of yes, best first."""
         candidates.require_filled()
-        histories, rows = self.prompter.histories(queries), self.prompter.rows(candidates.items)
-        asked = [
-            (history, {"target": title}) for history, titles in zip(histories, rows, strict=True) for title in titles
-        ]
+        pasts, rows = self.prompter.pasts(queries), self.prompter.rows(candidates.items)
+        asked = [(past, {"target": title}) for past, titles in zip(pasts, rows, strict=True) for title in titles]
         answers = [self.answers] * len(asked)
         found = self.prompter.logprobs(asked, answers)
         scores = np.full(candidates.items.shape, np.nan, np.float32)
@@ -73,9 +85,11 @@ class PointwiseRanker:
         return candidates.with_scores(scores)
 
     def _solve(self, example: Example) -> list[tuple[Variables, str]]:
-        """Return the chosen item with a yes, another one with a no."""
-        no, yes = self.answers
+        """Return the chosen item with a yes, another one with a no; where likes are told, what it was rated."""
+        no, yes = self.completions
         chosen = example.candidates[example.target]
+        if self.prompter.like_above is not None:
+            return [({"target": self.prompter.titles([chosen])[0]}, yes if example.yes else no)]
         other = [item for item in example.candidates if item != chosen][:1]
         asked = zip(self.prompter.titles([chosen, *other]), (yes, no), strict=False)
         return [({"target": title}, answer) for title, answer in asked]

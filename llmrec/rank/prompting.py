@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
-from llmrec.errors import ConfigError, EngineError
+from llmrec.errors import ConfigError, DataError, EngineError
 from llmrec.prompts.template import Template, clean_text, load_template
 from llmrec.protocols import Engine, FloatArray, Prompt
 from llmrec.rank.examples import Example, draw_examples
@@ -21,6 +22,39 @@ Solve = Callable[[Example], list[tuple[Variables, str]]]
 """Turns an example into the variables of its prompts and the answers to these."""
 _OVERHEAD = 64
 """Tokens that a chat template and special tokens may add."""
+_LIKES = {"liked", "disliked"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tastes:
+    """A history told as two lists, what was liked and what was not; cut at its old end, it loses from either.
+
+    Attributes:
+        titles: oldest first.
+        liked: whether each was.
+    """
+
+    titles: list[str]
+    liked: list[bool]
+
+    def __len__(self) -> int:
+        return len(self.titles)
+
+    def __getitem__(self, kept: slice) -> Tastes:
+        return Tastes(self.titles[kept], self.liked[kept])
+
+    def variables(self) -> Variables:
+        """Return what a template sees of it."""
+        told = list(zip(self.titles, self.liked, strict=True))
+        return {
+            "history": self.titles,
+            "liked": [title for title, liked in told if liked],
+            "disliked": [title for title, liked in told if not liked],
+        }
+
+
+Past = list[str] | Tastes
+"""A history as a template is told it: titles, oldest first, or which of them were liked too."""
 
 
 class PromptConfig(Config):
@@ -48,12 +82,16 @@ class Prompter:
         answers: how the template's answer may be read.
         strategy: a name for messages.
         train: whose users give examples; only needed with ``examples``.
+        like_above: values above it are likes; None where the strategy tells a template of no likes.
 
     Attributes:
+        like_above: as given where the template asks for likes, else None.
         counts: prompts ``shortened``, whose history was cut from the old end to fit; ``failed``, which got no score.
 
     Raises:
-        ConfigError: the template's answer is read otherwise, or examples are wanted of no data set.
+        ConfigError: the template's answer is read otherwise, it asks for likes that the strategy does not know, or
+            examples are wanted of no data set.
+        DataError: it asks for likes, and the training data's values are all likes, or none is.
     """
 
     def __init__(
@@ -65,6 +103,7 @@ class Prompter:
         answers: Collection[str],
         strategy: str,
         train: Dataset | None = None,
+        like_above: float | None = None,
     ) -> None:
         self.engine, self.config, self.train = engine, config, train
         self.template = load_template(config.template)
@@ -73,6 +112,7 @@ class Prompter:
         self._cleaned: dict[int, str] = {}
         self._shown = ""
         require_answer(self.template, answers, strategy=strategy)
+        self.like_above = _likes(self.template, like_above, train, strategy=strategy)
         if config.examples and train is None:
             raise ConfigError(
                 f"examples = {config.examples} for strategy {strategy!r} without training data",
@@ -95,6 +135,32 @@ class Prompter:
         """Return the titles of the newest items of each query."""
         return self.rows(queries.last(self.config.history).history)
 
+    def pasts(self, queries: Queries) -> Sequence[Past]:
+        """Return what the template is told of each query: the newest titles, and where it asks which were liked.
+
+        Raises:
+            DataError: it asks for likes, and the history's ratings are not known.
+        """
+        if self.like_above is None:
+            return self.histories(queries)
+        newest = queries.last(self.config.history)
+        real = newest.history >= 0
+        if newest.values is None and real.any():
+            raise DataError(
+                f"queries without ratings for template {self.template.name!r}",
+                expected=f"values of the history's items: above {self.like_above:g} is liked",
+                cure="take a data set with ratings, or a template that asks for no likes, such as pointwise-yes-no",
+            )
+        liked = real if newest.values is None else newest.values > self.like_above
+        return [
+            Tastes(titles, yes[there].tolist())
+            for titles, yes, there in zip(self.rows(newest.history), liked, real, strict=True)
+        ]
+
+    def sample(self, variables: Variables) -> Prompt:
+        """Return a prompt behind a history of one title, which says what prompts end with before any is asked."""
+        return self._render(self._past(["Title"], [True]), variables)
+
     def show(self, solve: Solve) -> None:
         """Put solved examples in front of all prompts from now on."""
         if not self.config.examples or self.train is None:
@@ -107,15 +173,17 @@ class Prompter:
             history=config.history,
             candidates=config.example_candidates,
             seed=config.seed,
+            like_above=self.like_above,
         ):
+            past = self._past(self.titles(example.history), list(example.liked))
             for variables, answer in solve(example):
-                prompt = self._render(self.titles(example.history), variables)
+                prompt = self._render(past, variables)
                 parts.append(f"{prompt.user}{answer}".rstrip("\n"))
         self._shown = "".join(f"{part}\n\n" for part in parts)
 
     def prompts(
         self,
-        asked: Sequence[tuple[list[str], Variables]],
+        asked: Sequence[tuple[Past, Variables]],
         answers: Sequence[Sequence[str]] | None = None,
         *,
         max_tokens: int = 0,
@@ -131,23 +199,25 @@ class Prompter:
             for row, (history, variables) in enumerate(asked)
         ]
 
-    def logprobs(
-        self, asked: Sequence[tuple[list[str], Variables]], answers: Sequence[Sequence[str]]
-    ) -> list[FloatArray]:
+    def logprobs(self, asked: Sequence[tuple[Past, Variables]], answers: Sequence[Sequence[str]]) -> list[FloatArray]:
         """Return the log-probability of each answer behind its prompt, NaN where the engine failed; that is counted."""
         found = self.engine.logprobs(self.prompts(asked, answers), answers)
         if failed := sum(bool(np.isnan(row).any()) for row in found):
             self.counts["failed"] += failed
         return found
 
-    def _render(self, history: list[str], variables: Variables) -> Prompt:
-        return self.template.render_cleaned({"history": history, **variables})
+    def _past(self, titles: list[str], liked: list[bool]) -> Past:
+        return titles if self.like_above is None else Tastes(titles, liked)
 
-    def _whole(self, history: list[str], variables: Variables) -> Prompt:
+    def _render(self, history: Past, variables: Variables) -> Prompt:
+        told = history.variables() if isinstance(history, Tastes) else {"history": history}
+        return self.template.render_cleaned({**told, **variables})
+
+    def _whole(self, history: Past, variables: Variables) -> Prompt:
         prompt = self._render(history, variables)
         return Prompt(self._shown + prompt.user, prompt.system) if self._shown else prompt
 
-    def _fitting(self, history: list[str], variables: Variables, answers: Sequence[str], max_tokens: int) -> Prompt:
+    def _fitting(self, history: Past, variables: Variables, answers: Sequence[str], max_tokens: int) -> Prompt:
         prompt = self._whole(history, variables)
         room = self.engine.context
         if room is None or self._fits(prompt, answers, max_tokens, room):
@@ -188,3 +258,22 @@ def require_answer(template: Template, answers: Collection[str], *, strategy: st
             expected=f"answer {' or '.join(map(repr, answers))} for strategy {strategy!r}",
             cure="choose another template: llmrec prompts list names them",
         )
+
+
+def _likes(template: Template, like_above: float | None, train: Dataset | None, *, strategy: str) -> float | None:
+    """Return ``like_above`` where a template asks for likes, else None, and see that they can be told."""
+    if not _LIKES & template.variables:
+        return None
+    if like_above is None:
+        raise ConfigError(
+            f"template {template.name!r}, which asks what was liked, for strategy {strategy!r}",
+            expected="strategy 'pointwise', which tells likes from ratings",
+            cure="choose that strategy, or another template: llmrec prompts list names them",
+        )
+    if train is not None and len(np.unique((values := train.interactions.values) > like_above)) == 1:
+        raise DataError(
+            f"{train.name!r} has values from {values.min():g} to {values.max():g} with like_above = {like_above:g}",
+            expected=f"ratings on both sides of it: template {template.name!r} asks what was liked",
+            cure="change like_above, or take a template that asks for no likes, such as pointwise-yes-no",
+        )
+    return like_above

@@ -194,6 +194,6 @@ def made_from(strategy: Part, engine: str, top: int, dataset: Dataset) -> bytes:
     about = [version("llmrec"), describe(strategy), engine, top, dataset.titles()]
     digest = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
     events = dataset.interactions
-    for array in (events.users, events.items, events.times):
+    for array in (events.users, events.items, events.times, events.values):
         digest.update(array.tobytes())
     return digest.digest()

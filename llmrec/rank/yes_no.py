@@ -142,7 +142,7 @@ def first_tokens(engine: Engine, completions: Sequence[str], prompt: str, *, cha
             raise ConfigError(
                 f"answer {answer!r} of completion {completion!r} is {same} for {engine.identity}",
                 expected="answers that differ in their first token, and are one token each before their punctuation",
-                cure="write the examples with a template of other labels, such as Yes and No",
+                cure="take a template of other labels, such as Yes and No",
             )
     return answers
 

@@ -1,7 +1,9 @@
-"""A run folder belongs to one recipe: what is begun goes on with the same one only, and nobody else's is touched."""
+"""A run folder belongs to a recipe and its rows: what is begun goes on with these only; others are left alone."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from llmrec.data.files import read_json, write_json
@@ -10,7 +12,7 @@ from llmrec.llm.models import model_identity, resolve_model
 from llmrec.train.recipe import TallrecRecipe
 from llmrec.train.record import ADAPTER, CHECKPOINTS
 
-_CONFIG, _MODEL = "config.json", "model_identity"
+_CONFIG, _MODEL, _ROWS = "config.json", "model_identity", "rows"
 
 
 def require_same(recipe: TallrecRecipe) -> None:
@@ -24,15 +26,15 @@ def require_same(recipe: TallrecRecipe) -> None:
     if len(set(names)) < len(names):
         raise ConfigError(f"stages {', '.join(names)}", expected="a name of its own for each", cure="rename one")
     out = recipe.out
-    before = read_json(out / _CONFIG) if (out / _CONFIG).is_file() else {}
+    before = _before(out)
+    before.pop(_ROWS, None)
     if _MODEL not in before and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(
             f"{str(out)!r} exists and holds something else",
             expected="a new folder, an empty one, or one where tuning was begun",
             cure="name another folder",
         )
-    learnt = (out / ADAPTER).exists() or any((out / CHECKPOINTS).glob("*/*"))
-    differing = _difference(before, _values(recipe)) if learnt else None
+    differing = _difference(before, _values(recipe)) if _has_learnt(out) else None
     if differing is not None:
         key, old, new = differing
         raise ConfigError(
@@ -42,9 +44,38 @@ def require_same(recipe: TallrecRecipe) -> None:
         )
 
 
-def claim(recipe: TallrecRecipe) -> None:
-    """Write the recipe and its model into the run folder."""
-    write_json(recipe.out / _CONFIG, _values(recipe))
+def require_same_rows(out: Path, rows: Mapping[str, str]) -> None:
+    """Raise an error if what was learnt in the run folder was learnt from other rows, since a source has changed.
+
+    Args:
+        out: the run folder, of the same recipe.
+        rows: the digest of each part's rows.
+
+    Raises:
+        DataError: so it was.
+    """
+    differing = _difference(_before(out).get(_ROWS, {}), rows) if _has_learnt(out) else None
+    if differing is not None:
+        part, old, new = differing
+        raise DataError(
+            f"{str(out)!r} was begun with other rows of {part} (digest {old}, now {new})",
+            expected="files and data sets as they were",
+            cure="put them back, name another out folder, or remove this one",
+        )
+
+
+def claim(recipe: TallrecRecipe, rows: Mapping[str, str]) -> None:
+    """Write the recipe, its model and the digests of its rows into the run folder."""
+    write_json(recipe.out / _CONFIG, {**_values(recipe), _ROWS: dict(rows)})
+
+
+def _before(out: Path) -> dict[str, Any]:
+    """Return what was claimed; empty where nothing was."""
+    return read_json(out / _CONFIG) if (out / _CONFIG).is_file() else {}
+
+
+def _has_learnt(out: Path) -> bool:
+    return (out / ADAPTER).exists() or any((out / CHECKPOINTS).glob("*/*"))
 
 
 def _values(recipe: TallrecRecipe) -> dict[str, Any]:

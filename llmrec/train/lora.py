@@ -19,7 +19,7 @@ from llmrec.llm.device import choose_device, choose_dtype
 from llmrec.llm.models import resolve_model
 from llmrec.llm.tokens import LOADING_ERRORS, PromptTokenizer, unreadable
 from llmrec.train.packages import peft
-from llmrec.train.processes import whole
+from llmrec.train.processes import processes_here, whole
 from llmrec.train.recipe import LoraRecipe, TallrecRecipe
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0}
@@ -29,15 +29,15 @@ _ROOM = 1.2
 """What loading takes beside the weights themselves."""
 
 
-def load_base(recipe: TallrecRecipe) -> Any:  # noqa: ANN401 - transformers' models are untyped
-    """Return the base model, frozen, on its device.
+def require_base(recipe: TallrecRecipe) -> None:
+    """Raise an error where the base model would not load or fit; of several processes all ask before one loads it.
 
     Raises:
-        ModelError: it cannot be loaded, or would not fit into memory.
+        ModelError: it would not fit into memory, or its files are damaged.
         ConfigError: a GPU is asked for and there is none, or there are several for one process; ``quantize`` on a CPU.
         MissingPackageError: ``quantize`` without bitsandbytes.
     """
-    name, device = resolve_model(recipe.model), choose_device(recipe.device)
+    device = choose_device(recipe.device)
     if recipe.quantize and device == "cpu":
         raise ConfigError(
             "quantize = true on a CPU",
@@ -48,8 +48,18 @@ def load_base(recipe: TallrecRecipe) -> Any:  # noqa: ANN401 - transformers' mod
     if recipe.quantize:
         require("bitsandbytes", extra="qlora", purpose="quantize = true")
     require_gpu(device)
+    bytes_each = _QUANTIZED_BYTES if recipe.quantize else _BYTES[choose_dtype(recipe.dtype, device)]
+    require_memory(resolve_model(recipe.model), bytes_each, device)
+
+
+def load_base(recipe: TallrecRecipe) -> Any:  # noqa: ANN401 - transformers' models are untyped
+    """Return the base model, frozen, on its device; ``require_base`` says whether it can be.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    name, device = resolve_model(recipe.model), choose_device(recipe.device)
     dtype = choose_dtype(recipe.dtype, device)
-    require_memory(name, _QUANTIZED_BYTES if recipe.quantize else _BYTES[dtype], device)
     quantized = _four_bits(dtype) if recipe.quantize else None
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
@@ -93,6 +103,9 @@ def require_gpu(device: str) -> None:
 def require_memory(name: str, bytes_each: float, device: str) -> None:
     """Raise a ModelError where a model's weights would not fit into free memory; a hub name is not looked into.
 
+    On a CPU the processes of one machine load a copy each into the same memory; a GPU has one process, which loads the
+    whole model before FSDP shares it out.
+
     Raises:
         ModelError: so they would not, or their files are damaged.
     """
@@ -100,16 +113,17 @@ def require_memory(name: str, bytes_each: float, device: str) -> None:
         parameters = count_parameters(Path(name))
     except LOADING_ERRORS as error:
         raise unreadable(name, error) from error
-    needed = parameters * bytes_each * _ROOM
     if device.startswith("cuda"):
-        free = float(torch.cuda.mem_get_info(device)[0])
+        copies, free = 1, float(torch.cuda.mem_get_info(device)[0])
     else:
-        free = float(psutil.virtual_memory().available)
+        copies, free = processes_here(), float(psutil.virtual_memory().available)
+    needed = parameters * bytes_each * _ROOM * copies
     if needed > free:
+        shared, fewer = (f" in {copies} processes", "fewer processes, ") if copies > 1 else ("", "")
         raise ModelError(
-            f"model {name!r} of {parameters / 1e9:.1f} billion parameters needs about {needed / 1e9:.1f} GB",
+            f"model {name!r} of {parameters / 1e9:.1f} billion parameters needs about {needed / 1e9:.1f} GB{shared}",
             expected=f"at most the {free / 1e9:.1f} GB that are free on {device}",
-            cure="take a smaller model, dtype=bfloat16, quantize=true, or a machine with more memory",
+            cure=f"take {fewer}a smaller model, dtype=bfloat16, quantize=true, or a machine with more memory",
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
+from accelerate.utils.environment import get_cpu_distributed_information
 from numpy.typing import NDArray
 from torch import distributed
 from torch.distributed.tensor import DTensor
@@ -41,6 +42,11 @@ def join(device: str) -> PartialState:
 def is_first() -> bool:
     """Return whether this is the process that reports and writes, also before processes are joined."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def processes_here() -> int:
+    """Return how many processes were launched together on this machine."""
+    return int(get_cpu_distributed_information().local_world_size)
 
 
 @contextmanager

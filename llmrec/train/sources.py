@@ -9,30 +9,41 @@ from pathlib import Path
 import polars as pl
 
 from llmrec.data import Split
-from llmrec.data_prep.examples import Examples, make_examples
-from llmrec.errors import ConfigError
+from llmrec.data_prep.examples.recipe import draft_examples
+from llmrec.data_prep.examples.table import nothing_left
+from llmrec.errors import ConfigError, DataError
 from llmrec.llm.tokens import PromptTokenizer
-from llmrec.train.leaks import without_leaks
+from llmrec.train.drawing import draw
 from llmrec.train.recipe import Source
 from llmrec.train.rows import ROW, TokenRows, encode_rows
+from llmrec.train.tables import DraftTable, FileTable, Numbers, Table
 
 _SPECIAL = 64
 """Tokens that a chat template and special tokens may add."""
 
 
 def load_rows(source: Source, tokens: PromptTokenizer, max_length: int, seed: int) -> TokenRows:
-    """Return the rows of one source.
+    """Return the rows of one source in their order; where only some are wanted, no others of a data set are written.
 
     Raises:
         ConfigError: it names neither a file nor a data set with examples, or both.
         DataError: a file cannot be read, there are too few rows, one has no answer, or its target leaks.
     """
-    examples = _read(source, tokens, max_length)
-    examples = Examples(examples.frame.with_row_index(ROW), examples.counts)
-    if not source.repeats and "completion" in examples.frame.columns:
-        examples = without_leaks(examples)
+    table = _open(source, tokens, max_length)
     name = (source.file or source.dataset or Path()).name
-    return encode_rows(examples, tokens, max_length, wanted=source.rows, seed=seed, source=name)
+
+    def read(numbers: Numbers) -> TokenRows:
+        return encode_rows(table.read(numbers), tokens, max_length, source=name)
+
+    if source.rows is None:
+        rows = read(table.numbers)
+    else:
+        drawn = join_rows(draw(table.numbers, table.labels, source.rows, seed, read))
+        rows = drawn.select(drawn.frame[ROW].arg_sort().to_list())
+    counts = table.counts + rows.counts
+    if not len(rows):
+        raise _none_fits(len(table.numbers), max_length) if rows.counts.total() else nothing_left(counts)
+    return TokenRows(rows.prompts, rows.answers, rows.frame, counts)
 
 
 def join_rows(parts: Sequence[TokenRows]) -> TokenRows:
@@ -50,17 +61,26 @@ def join_rows(parts: Sequence[TokenRows]) -> TokenRows:
     )
 
 
-def _read(source: Source, tokens: PromptTokenizer, max_length: int) -> Examples:
+def _open(source: Source, tokens: PromptTokenizer, max_length: int) -> Table:
     if source.file is not None and source.dataset is None and source.examples is None:
-        return Examples.load(source.file)
+        return FileTable(source.file, repeats=source.repeats)
     if source.file is None and source.dataset is not None and source.examples is not None:
         recipe = source.examples
         if recipe.max_tokens is None:
             recipe = recipe.model_copy(update={"max_tokens": max(1, max_length - _SPECIAL)})
-        return make_examples(Split.load(source.dataset / "split"), recipe, tokens.count)
+        unwritten = draft_examples(Split.load(source.dataset / "split"), recipe, tokens.count)
+        return DraftTable(unwritten, repeats=source.repeats, wanted=source.rows or 0)
     given = [name for name in ("file", "dataset", "examples") if getattr(source, name) is not None]
     raise ConfigError(
         f"a source with {', '.join(given) or 'nothing'}",
         expected="a file, or a data set with examples",
         cure="write file: …, or dataset: … and examples: {kind: …}",
+    )
+
+
+def _none_fits(n: int, max_length: int) -> DataError:
+    return DataError(
+        f"no row of {n:,} has at most {max_length:,} tokens",
+        expected="some that fit",
+        cure="raise max_length, or make examples with a shorter history",
     )

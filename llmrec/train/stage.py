@@ -13,7 +13,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from llmrec.errors import ModelError
 from llmrec.llm.answer_head import AnswerHead
-from llmrec.llm.device import choose_device
+from llmrec.llm.device import choose_device, choose_dtype
 from llmrec.llm.tokens import PromptTokenizer
 from llmrec.train.packages import trl
 from llmrec.train.recipe import Stage, TallrecRecipe
@@ -81,8 +81,9 @@ def run_stage(
         "processing_class": tokens.tokenizer,
         "callbacks": _callbacks(job, report),
     }
+    dtype = choose_dtype(recipe.dtype, choose_device(recipe.device))
     with quiet():
-        trainer = AnswerTrainer(head, job.rows, job.valid, settings)
+        trainer = AnswerTrainer(head, job.rows, job.valid, settings, mixed=dtype == "bfloat16")
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     history: list[dict[str, float]] = trainer.state.log_history
@@ -115,7 +116,7 @@ def _arguments(recipe: TallrecRecipe, job: Job, *, resumed: bool) -> Any:  # noq
         gradient_checkpointing=recipe.gradient_checkpointing,
         seed=recipe.seed,
         use_cpu=choose_device(recipe.device) == "cpu",
-        bf16=False,  # the base is loaded in its format, the adapter stays in float32
+        bf16=False,  # the base is loaded in its format, and AnswerTrainer computes in it
         save_strategy="steps",
         save_steps=every,
         save_total_limit=1 if job.valid is None else 2,

@@ -23,8 +23,8 @@ from llmrec.eval.yes_no_compare import evaluate_yes_no
 from llmrec.llm.answer_head import AnswerHead
 from llmrec.llm.models import resolve_model
 from llmrec.llm.tokens import PromptTokenizer
-from llmrec.train.claim import claim, require_same
-from llmrec.train.lora import add_adapter, load_base, save_adapter
+from llmrec.train.claim import claim, require_same, require_same_rows
+from llmrec.train.lora import add_adapter, load_base, require_base, save_adapter
 from llmrec.train.processes import join, together
 from llmrec.train.recipe import TallrecRecipe
 from llmrec.train.record import ADAPTER, CHECKPOINTS, HISTORY, PREDICTIONS, Log, Tuned, read_tuned, write_tuned
@@ -57,23 +57,26 @@ def tune(recipe: TallrecRecipe, *, report: Report | None = None) -> Tuned:
     if before is not None:
         return before
     with together():
-        name = resolve_model(recipe.model)
-        tokens = PromptTokenizer(name)
+        tokens = PromptTokenizer(resolve_model(recipe.model))
         jobs, test = _load(recipe, tokens)
+        rows = _digests(jobs, test)
+        require_same_rows(recipe.out, rows)
+        require_base(recipe)
+    with together():
         model = load_base(recipe)
     if PartialState().is_main_process:
-        claim(recipe)
+        claim(recipe, rows)
     head = AnswerHead(model)
     set_seed(recipe.seed)  # of a new adapter's first weights
     model = add_adapter(model, recipe.lora, _latest(jobs))
-    history = {job.stage.name: _run(model, head, tokens, recipe, job, name, report) for job in jobs}
+    history = {job.stage.name: _run(model, head, tokens, recipe, job, report) for job in jobs}
     predictions = None
     if test is not None:
         scores = log_odds(model.eval(), head, test, padding(tokens), 2 * recipe.stages[-1].batch_size)
         predictions = _predictions(test, scores)
     found = None if predictions is None else evaluate_yes_no({"tuned": predictions})
     result = Tuned(recipe.out / ADAPTER, history, _counts(jobs, test), found, time.perf_counter() - start)
-    save_adapter(model, result.adapter, name)
+    save_adapter(model, result.adapter, tokens.name)
     if PartialState().is_main_process:
         if predictions is not None:
             predictions.save(recipe.out / PREDICTIONS)
@@ -87,7 +90,6 @@ def _run(
     tokens: PromptTokenizer,
     recipe: TallrecRecipe,
     job: Job,
-    base: str,
     report: Report | None,
 ) -> Log:
     """Run a stage, unless it is over, and keep the adapter that it leaves; return its log."""
@@ -95,7 +97,7 @@ def _run(
         log = run_stage(model, head, tokens, recipe, job, report)
         if PartialState().is_main_process:
             write_json(job.folder / HISTORY, {"history": log})
-        save_adapter(model, job.folder / ADAPTER, base)
+        save_adapter(model, job.folder / ADAPTER, tokens.name)
         PartialState().wait_for_everyone()
     history: Log = read_json(job.folder / HISTORY)["history"]
     return history
@@ -131,6 +133,14 @@ def _load(recipe: TallrecRecipe, tokens: PromptTokenizer) -> tuple[list[Job], To
 def _predictions(rows: TokenRows, scores: NDArray[np.float64]) -> Predictions:
     """Return the scores with the questions that they answer; ``row`` is that of the source."""
     return Predictions.of(rows.frame.with_columns(row=pl.col(ROW)), scores, where="the test")
+
+
+def _digests(jobs: list[Job], test: TokenRows | None) -> dict[str, str]:
+    """Return the digest of the rows of each stage's parts and of the test."""
+    parts: dict[str, TokenRows | None] = {"test": test}
+    for job in jobs:
+        parts |= {f"{job.stage.name}.train": job.rows, f"{job.stage.name}.valid": job.valid}
+    return {name: rows.digest() for name, rows in parts.items() if rows is not None}
 
 
 def _counts(jobs: list[Job], test: TokenRows | None) -> dict[str, dict[str, int]]:

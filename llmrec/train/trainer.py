@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from transformers import EvalPrediction
 from llmrec.errors import TrainingError
 from llmrec.eval.yes_no import auc
 from llmrec.llm.answer_head import AnswerHead
-from llmrec.train.packages import datasets, trl
+from llmrec.train.packages import datasets, peft_helpers, trl
 from llmrec.train.processes import together
 from llmrec.train.rows import TokenRows
 
@@ -55,13 +56,23 @@ class AnswerTrainer(trl.SFTTrainer):  # type: ignore[misc] # trl is untyped
         valid: to validate on, or None; where all are questions by AUC, a score being the difference of the logits of
             yes and no at one position.
         settings: what else SFTTrainer takes; its collator is a ``Collator``.
+        mixed: compute in bfloat16, as the base model is held, though the adapter's own weights are float32; else each
+            of its layers converts what it reads to float32 and back.
 
     Raises:
         DataError: validation rows are questions of one label only.
     """
 
-    def __init__(self, head: AnswerHead, rows: TokenRows, valid: TokenRows | None, settings: dict[str, Any]) -> None:
-        self.head, self.rows, self.valid = head, rows, valid
+    def __init__(
+        self,
+        head: AnswerHead,
+        rows: TokenRows,
+        valid: TokenRows | None,
+        settings: dict[str, Any],
+        *,
+        mixed: bool = False,
+    ) -> None:
+        self.head, self.rows, self.valid, self.mixed = head, rows, valid, mixed
         self.yes_no = None if valid is None or valid.labels is None else valid.first_tokens()
         self._update: list[int] = []  # rows since the last update
         super().__init__(
@@ -85,7 +96,8 @@ class AnswerTrainer(trl.SFTTrainer):  # type: ignore[misc] # trl is untyped
             TrainingError: it is not finite.
         """
         wanted, answers = _answers(inputs["labels"])
-        logits = self.head.logits(model, _read(inputs), wanted).float()
+        with self._precision(model):
+            logits = self.head.logits(model, _read(inputs), wanted).float()
         total = functional.cross_entropy(logits, answers, reduction="sum")
         loss = total / (len(answers) if num_items_in_batch is None else num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
@@ -93,6 +105,13 @@ class AnswerTrainer(trl.SFTTrainer):  # type: ignore[misc] # trl is untyped
         with together():
             self._require_finite(float(total.detach()), inputs["numbers"].tolist())
         return (loss, logits) if return_outputs else loss
+
+    @contextmanager
+    def _precision(self, model: torch.nn.Module) -> Iterator[None]:
+        """Let layers of an adapter take what they are given, and multiply in bfloat16, where that is wanted."""
+        kept = peft_helpers.disable_input_dtype_casting(model, active=self.mixed)
+        with kept, torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.mixed):
+            yield
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, unless an update's gradient was not finite: its weights are no longer, and must not be saved.

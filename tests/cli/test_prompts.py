@@ -25,7 +25,8 @@ def test_list_names_every_template_and_what_it_serves(llmrec, monkeypatch):
         assert name in out
     assert "likelihood " in lines["likelihood-sentence"]
     assert "listwise " in lines["llmrank-recency"]
-    assert "none" in lines["tallrec-movie"]
+    assert "pointwise " in lines["tallrec-movie"]
+    assert "none" in lines["cv-posting"]
     assert "pointwise" not in lines["likelihood-list"]
 
 
@@ -166,7 +167,8 @@ def test_bad_compare(llmrec, prepared, monkeypatch, change, more, words):
         (["render", "choose-label", "--user", "999"], ["user '999'", "a user of part 'valid'"]),
         (["render", "choose-label", "--strategy", "likelihood"], ["'choose-label'", "undefined"]),
         (["render", "llmrank-recency", "--strategy", "pointwise"], ["answer 'ranking'", "'pointwise'"]),
-        (["render", "tallrec-movie"], ["serves no ranking strategy", "llmrec prompts list"]),
+        (["render", "cv-posting"], ["serves no ranking strategy", "llmrec prompts list"]),
+        (["render", "tallrec-movie"], ["values from 4 to 4", "ratings on both sides", "pointwise-yes-no"]),
         (["render", "choose-label", "--candidates", "no.parquet"], ["no file 'no.parquet'"]),
         (["render", "choose-label", "--engine", "fake", "--set", "engine.context=5"], ["at most 5"]),
         (["render", "choose-label", "--part", "train"], ["part 'train'"]),

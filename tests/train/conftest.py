@@ -6,13 +6,12 @@ from transformers import AutoModelForCausalLM, set_seed
 from tuning import questions, source, titles
 
 from llmrec.config import make_config
-from llmrec.data_prep.examples import Examples
 from llmrec.data_prep.examples.table import make_frame
 from llmrec.llm.answer_head import AnswerHead
 from llmrec.llm.tokens import PromptTokenizer
 from llmrec.train.lora import add_adapter
 from llmrec.train.recipe import LoraRecipe, TallrecRecipe
-from llmrec.train.rows import encode_rows
+from llmrec.train.rows import ROW, encode_rows
 
 
 @pytest.fixture
@@ -63,9 +62,9 @@ def tokens(tiny_model):
 def encode(tokens):
     """A function that turns rows into tokens."""
 
-    def make(rows, max_length=400, **more):
+    def make(rows, source="the examples"):
         columns = {name: [row.get(name) for row in rows] for name in rows[0]}
-        return encode_rows(Examples(make_frame(columns)), tokens, max_length, **more)
+        return encode_rows(make_frame(columns).with_row_index(ROW), tokens, 400, source=source)
 
     return make
 

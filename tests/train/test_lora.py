@@ -20,7 +20,15 @@ from llmrec.llm.transformers import TransformersConfig, TransformersEngine
 from llmrec.protocols import Prompt
 from llmrec.testing import expect_error
 from llmrec.train import packages
-from llmrec.train.lora import add_adapter, count_parameters, load_base, merge, require_gpu, require_memory
+from llmrec.train.lora import (
+    add_adapter,
+    count_parameters,
+    load_base,
+    merge,
+    require_base,
+    require_gpu,
+    require_memory,
+)
 from llmrec.train.recipe import LoraRecipe
 from llmrec.train.tallrec import tune
 
@@ -70,6 +78,34 @@ def test_sizes_are_said_in_gigabytes(monkeypatch, tmp_path):
         "model 'big' of 7.0 billion parameters needs about 16.8 GB",
         "at most the 5.4 GB that are free on cpu",
     )
+
+
+@pytest.mark.parametrize(("n", "needed", "fits"), [(1, 16.8, True), (2, 33.6, True), (3, 50.4, False)])
+def test_processes_of_one_machine_share_its_memory(monkeypatch, n, needed, fits):
+    """7 billion weights of 2 bytes and a fifth more are 16.8 GB, and each process has its own copy."""
+    have(monkeypatch, 40e9)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(n))
+    monkeypatch.setenv("WORLD_SIZE", "8")  # those of other machines count there
+    monkeypatch.setattr("llmrec.train.lora.count_parameters", lambda _: 7_000_000_000)
+    if fits:
+        require_memory("big", 2.0, "cpu")
+        have(monkeypatch, needed * 1e9 - 1)
+    expect_error(
+        ModelError,
+        lambda: require_memory("big", 2.0, "cpu"),
+        f"needs about {needed} GB" + (f" in {n} processes: " if n > 1 else ": "),
+        "free on cpu",
+        "take fewer processes, a smaller model" if n > 1 else "take a smaller model",
+    )
+
+
+def test_each_gpu_has_memory_of_its_own(monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr("llmrec.train.lora.count_parameters", lambda _: 7_000_000_000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (17e9, 80e9))
+    require_memory("big", 2.0, "cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (16e9, 80e9))
+    expect_error(ModelError, lambda: require_memory("big", 2.0, "cuda"), "needs about 16.8 GB: ", "16.0 GB", "on cuda")
 
 
 def test_a_new_adapter_changes_nothing_yet_and_learns_alone(recipe, tiny_model):
@@ -129,7 +165,9 @@ def test_four_bits_on_a_cpu(recipe):
 
 def test_a_gpu_that_is_not_there(recipe, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    expect_error(ConfigError, lambda: load_base(recipe(device="cuda")), "device = 'cuda' without a GPU", "device: auto")
+    expect_error(
+        ConfigError, lambda: require_base(recipe(device="cuda")), "device = 'cuda' without a GPU", "device: auto"
+    )
 
 
 def test_several_gpus_for_one_process(monkeypatch):

@@ -29,7 +29,7 @@ def settings(folder, **more):
     return trl.SFTConfig(**fixed | more)
 
 
-def ours(made, rows, tokens, folder, **more):
+def ours(made, rows, tokens, folder, *, mixed=False, **more):
     model, head = made
     fixed = {"remove_unused_columns": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
     parts = {
@@ -38,7 +38,7 @@ def ours(made, rows, tokens, folder, **more):
         "data_collator": Collator(0),
         "processing_class": tokens.tokenizer,
     }
-    return AnswerTrainer(head, rows, None, parts)
+    return AnswerTrainer(head, rows, None, parts, mixed=mixed)
 
 
 def stock(made, rows, tokens, folder, **more):
@@ -79,6 +79,27 @@ def test_loss_and_gradients_are_the_stock_trainer_s(tuned, encode, tokens, tmp_p
     for name, gradient in theirs.items():
         assert gradient.abs().max() > 1e-4, name
         torch.testing.assert_close(mine[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_is_read_as_it_is_and_learnt_in_float32(tuned, encode, tokens, tmp_path):
+    """With a base in bfloat16 no layer of the adapter converts; loss and gradients are those of float32, nearly."""
+    rows = encode(ROWS)
+    counted = torch.tensor(sum(map(len, rows.answers)))
+    right, theirs = gradients(ours(tuned(), rows, tokens, tmp_path), counted)
+    model, head = tuned()
+    for weight in model.parameters():
+        if not weight.requires_grad:
+            weight.data = weight.data.bfloat16()
+    read = set()
+    for name, layer in model.named_modules():
+        if name.endswith("lora_A.default"):
+            layer.register_forward_pre_hook(lambda _, inputs: read.add(inputs[0].dtype))
+    found, mine = gradients(ours((model, head), rows, tokens, tmp_path, mixed=True), counted)
+    assert read == {torch.bfloat16}
+    assert found == pytest.approx(right, rel=0.02)
+    for name, gradient in theirs.items():
+        assert mine[name].dtype == torch.float32
+        assert torch.cosine_similarity(mine[name].flatten(), gradient.flatten(), 0) > 0.98, name
 
 
 def test_training_is_the_stock_trainer_s(tuned, encode, tokens, tmp_path):

@@ -111,7 +111,7 @@ def test_too_few_rows_are_short_enough(load):
     expect_error(
         DataError,
         lambda: load([*rows, *(row for row in questions(40, seed=1) if not row["label"])], rows=14, max_length=60),
-        "36 rows that say yes, 30 of them longer than max_length",
+        "36 rows that say yes, 30 of them too long, leaking or without an answer",
         "at least 7",
     )
 
@@ -176,6 +176,8 @@ def test_labels_that_leak_are_left_out_and_counted(load):
     assert rows.counts["leaking"] == 1
     rows = load([listed(["Heat", "Dune"], "Dune"), listed(["Heat", "Dune 2"], "Dune"), listed(["Heat"], "Big Heat")])
     assert rows.frame[ROW].to_list() == [1, 2]
+    rows = load([listed(["Heat"], "Alien\nHeat"), listed(["Heat"], "Alien\nDune"), listed(["Heat"], "Dune\nAlien")])
+    assert rows.frame[ROW].to_list() == [1, 2]  # a second title counts like the first
     news = [
         {**film("Rain"), "prompt": f'Chosen:\n- Rain\n- Sun\nWill it be "{each}"?\n'} for each in ("Rain", "Wind", "Su")
     ]

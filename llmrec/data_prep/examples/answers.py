@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import replace
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from llmrec.data import Dataset, Targets
-from llmrec.data.files import require_columns
 from llmrec.data_prep.examples.negatives import check_rule, draw_negatives
-from llmrec.data_prep.examples.rows import Rows, check_choice, check_positive, moments_of
-from llmrec.data_prep.examples.table import Examples
-from llmrec.data_prep.examples.wording import Budget, Draft, Variables, cleaned, compose, history_texts, newest
-from llmrec.errors import ConfigError, DataError
-from llmrec.prompts.template import Template, load_template
-
-TASKS = {"next-item": "likelihood-list", "describe-item": "describe-item", "cv-posting": "cv-posting"}
-"""What can be answered, and the template that asks for it."""
+from llmrec.data_prep.examples.rows import check_choice, check_positive, moments_of
+from llmrec.data_prep.examples.tasks import TASKS, make_task
+from llmrec.data_prep.examples.unwritten import Kind, Unwritten
+from llmrec.data_prep.examples.wording import Budget
+from llmrec.errors import ConfigError
 
 
+@Kind
 def next_item(
     data: Dataset,
     *,
     targets: Targets | None = None,
+    titles: int = 1,
     history: int = 20,
     like_above: float | None = None,
     ties: str = "strict",
     last: int | None = None,
     template: str = TASKS["next-item"],
     budget: Budget | None = None,
-) -> Examples:
+) -> Unwritten:
     """Return histories with the next title as the answer: what ranking by likelihood asks a model.
+
+    With more ``titles`` an answer goes on with those after it, a line each. Every event is still answered once, but a
+    history is read once for many: as much is learnt from a fraction of the tokens.
 
     Args:
         data: catalogue and events; of a split, the training part.
         targets: whose queries to take, a row for each relevant item; None takes each event of ``data`` that has an
             earlier one.
+        titles: how many an answer holds, fewer at a user's end; more than one are made of events only.
         history: at most so many newest items.
         like_above: only events with a value above it are targets; None takes all.
         ties: ``strict`` lets a history hold events of earlier seconds only; ``order`` those that stand earlier in the
@@ -52,12 +51,41 @@ def next_item(
         DataError: no titles, or no row.
         ConfigError, UnknownNameError: an argument is out of range or unknown.
     """
+    check_positive(titles=titles)
+    if titles > 1 and targets is not None:
+        raise ConfigError(f"titles = {titles} with targets", expected="1: a target is one item", cure="drop titles")
     rows, counts = moments_of(data, targets, "random", history=history, like_above=like_above, ties=ties, last=last)
     rows, items = rows.one_each()
-    task = _task(data, "next-item", rows, template)
-    return compose(data, task.template, task.draft([items]), rows, items, budget=budget, counts=counts)
+    if titles > 1:
+        starts, following = _in_a_row(rows.users, items, titles)
+        rows, items = rows.select(starts), following[:, 0]
+    task = make_task(data, "next-item", rows, template)
+    draft = task.draft([items])
+    if titles > 1:
+        draft = replace(draft, answers=task.lines(following))
+    return Unwritten(data, task.template, draft, rows, items, budget=budget, counts=counts)
 
 
+def _in_a_row(
+    users: NDArray[np.int32], items: NDArray[np.int32], n: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return every n-th row (m,) of each user, and the n items (m, n) from it on, padded with -1 behind the last one.
+
+    Args:
+        users: (q,), each one's rows together.
+        items: (q,).
+        n: how many.
+    """
+    row = np.arange(len(users))
+    first = np.maximum.accumulate(np.where(np.diff(users, prepend=-2) != 0, row, 0))
+    starts = np.flatnonzero((row - first) % n == 0)
+    place = starts[:, None] + np.arange(n)
+    known = np.minimum(place, len(users) - 1)
+    same = (place < len(users)) & (users[known] == users[starts, None])
+    return starts, np.where(same, items[known], -1).astype(np.int32)
+
+
+@Kind
 def describe_item(
     data: Dataset,
     *,
@@ -69,7 +97,7 @@ def describe_item(
     template: str = TASKS["describe-item"],
     text_limit: int = 1000,
     budget: Budget | None = None,
-) -> Examples:
+) -> Unwritten:
     """Return histories with the description of the next item as the answer (GIRL: Zheng et al., 2023).
 
     Rows whose item has no description are dropped and counted.
@@ -91,10 +119,11 @@ def describe_item(
     """
     rows, counts = moments_of(data, targets, "random", history=history, like_above=like_above, ties=ties, last=last)
     rows, items = rows.one_each()
-    task = _task(data, "describe-item", rows, template, text_limit=text_limit)
-    return compose(data, task.template, task.draft([items]), rows, items, budget=budget, counts=counts)
+    task = make_task(data, "describe-item", rows, template, text_limit=text_limit)
+    return Unwritten(data, task.template, task.draft([items]), rows, items, budget=budget, counts=counts)
 
 
+@Kind
 def cv_to_posting(
     data: Dataset,
     *,
@@ -106,7 +135,7 @@ def cv_to_posting(
     template: str = TASKS["cv-posting"],
     text_limit: int = 4000,
     budget: Budget | None = None,
-) -> Examples:
+) -> Unwritten:
     """Return CVs with a matching posting as the answer: its title, and its description below (GIRL).
 
     Args:
@@ -132,10 +161,11 @@ def cv_to_posting(
     rows, counts = moments_of(data, targets, "random", history=1, like_above=above, ties="order", last=last, at_least=0)
     rows, items = rows.one_each()
     labels = None if rows.values is None or not mismatches else rows.values > like_above
-    task = _task(data, "cv-posting", rows, template, text_limit=text_limit, cv_column=cv_column)
-    return compose(data, task.template, task.draft([items]), rows, items, budget=budget, counts=counts, labels=labels)
+    task = make_task(data, "cv-posting", rows, template, text_limit=text_limit, cv_column=cv_column)
+    return Unwritten(data, task.template, task.draft([items]), rows, items, budget=budget, counts=counts, labels=labels)
 
 
+@Kind
 def preference_pairs(
     data: Dataset,
     *,
@@ -152,7 +182,7 @@ def preference_pairs(
     template: str | None = None,
     text_limit: int = 1000,
     budget: Budget | None = None,
-) -> Examples:
+) -> Unwritten:
     """Return prompts with a chosen answer and rejected ones: what reward models and DPO learn from.
 
     Rejected texts that equal the chosen one are left out, and a row without any is dropped and counted.
@@ -196,78 +226,6 @@ def preference_pairs(
         shown=rows.shown,
         seed=seed,
     )
-    made = _task(data, task, rows, template or TASKS[task], text_limit=text_limit, cv_column=cv_column)
+    made = make_task(data, task, rows, template or TASKS[task], text_limit=text_limit, cv_column=cv_column)
     draft = made.draft([items, *no.T])
-    return compose(data, made.template, draft, rows, items, budget=budget, counts=counts, rejected=rejected)
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """How the rows of a task are put into words: what a prompt can lose, what it sees, and the text of an item."""
-
-    template: Template
-    pieces: Callable[[int], Sequence[str]]
-    variables: Callable[[int, int], Variables]
-    text: Callable[[int], str]
-    needs_pieces: bool = False
-
-    def draft(self, items: Sequence[NDArray[np.int32]]) -> Draft:
-        """Return the draft whose row has these items (each (n,)) as answers, the chosen one first."""
-        rendered = cache(self.template.render_cleaned_answer)
-
-        def answers(row: int) -> list[str]:
-            asked = [int(column[row]) for column in items]
-            first, *others = dict.fromkeys(self.text(item) for item in asked if item >= 0)
-            kept = [first, *(other for other in others if other)]
-            enough = first and len(kept) >= min(len(items), 2)
-            return [rendered(text) for text in kept] if enough else []
-
-        return Draft(self.pieces, self.variables, answers, self.needs_pieces)
-
-
-def _task(
-    data: Dataset, name: str, rows: Rows, template: str, *, text_limit: int = 200, cv_column: str = "text"
-) -> _Task:
-    check_positive(text_limit=text_limit)
-    wording = load_template(template)
-    if wording.answer != "continuation":
-        raise ConfigError(
-            f"template {wording.name!r} has the answer {wording.answer!r}",
-            expected="answer 'continuation': the text itself is learnt",
-            cure="choose another template",
-        )
-    title = cleaned(data.titles())
-    if name == "cv-posting":
-        cv = cleaned([*_texts(data, "user", cv_column), None], limit=text_limit)  # user -1 has none
-        about = cleaned(_texts(data, "item", "description"), limit=text_limit)
-        # A prompt loses its last words first, so they stand in front.
-        return _Task(
-            wording,
-            lambda row: cv(int(rows.users[row])).split()[::-1],
-            lambda row, kept: {"document": " ".join(cv(int(rows.users[row])).split()[:kept])},
-            lambda item: "\n".join(part for part in (title(item), about(item)) if part),
-            needs_pieces=True,
-        )
-    text = title if name == "next-item" else cleaned(_texts(data, "item", "description"), limit=text_limit)
-    return _Task(
-        wording,
-        lambda row: history_texts(rows, row, title),
-        lambda row, kept: {"history": newest(history_texts(rows, row, title), kept)},
-        text,
-    )
-
-
-def _texts(data: Dataset, kind: str, column: str) -> list[str | None]:
-    """Return a text column of the item or user table.
-
-    Raises:
-        DataError: there is no such column of texts.
-    """
-    table = data.item_table if kind == "item" else data.user_table
-    where = f"the {kind} table of {data.name!r}"
-    if table is None:
-        raise DataError(f"{data.name!r} has no {kind} table", expected=f"a column {column!r} in it", cure="add one")
-    require_columns(table, (column,), where=where)
-    if table[column].dtype != pl.String:
-        raise DataError(f"{where} has {column!r} of type {table[column].dtype}", expected="texts", cure="join them")
-    return table[column].to_list()
+    return Unwritten(data, made.template, draft, rows, items, budget=budget, counts=counts, rejected=rejected)

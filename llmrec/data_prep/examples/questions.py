@@ -20,8 +20,8 @@ from llmrec.data_prep.examples.rows import (
     rows_from_impressions,
     rows_from_targets,
 )
-from llmrec.data_prep.examples.table import Examples
-from llmrec.data_prep.examples.wording import Budget, Draft, Variables, cleaned, compose, history_texts, newest
+from llmrec.data_prep.examples.unwritten import Kind, Unwritten
+from llmrec.data_prep.examples.wording import Budget, Draft, Variables, cleaned, history_texts, newest
 from llmrec.errors import ConfigError, DataError
 from llmrec.prompts.template import Template, load_template
 
@@ -30,6 +30,7 @@ LISTWISE = {"ranking": "llmrank-recency", "choice": "choose-next"}
 """The template of each answer."""
 
 
+@Kind
 def yes_no_from_ratings(
     data: Dataset,
     *,
@@ -41,7 +42,7 @@ def yes_no_from_ratings(
     last: int | None = None,
     template: str = "tallrec-item",
     budget: Budget | None = None,
-) -> Examples:
+) -> Unwritten:
     """Return TALLRec's instructions: will this user like the target, given what was liked and disliked before.
 
     Every event with ``window`` earlier events of its user is a target; the lists hold those newest ``window``, oldest
@@ -89,9 +90,10 @@ def yes_no_from_ratings(
     )
     rows = Rows(rated.users, rated.past, rated.items[:, None], rated.times)
     counts = {"short_history": rated.short}
-    return compose(data, wording, draft, rows, rated.items, budget=budget, counts=counts, labels=liked)
+    return Unwritten(data, wording, draft, rows, rated.items, budget=budget, counts=counts, labels=liked)
 
 
+@Kind
 def yes_no_from_impressions(
     data: Dataset,
     *,
@@ -103,7 +105,7 @@ def yes_no_from_impressions(
     seed: int = 0,
     template: str = "click-yes-no",
     budget: Budget | None = None,
-) -> Examples:
+) -> Unwritten:
     """Return a yes for each clicked item and a no for each negative: impressions in order, a list's clicks first.
 
     Args:
@@ -151,9 +153,10 @@ def yes_no_from_impressions(
         },
         lambda row: [answers[int(labels[row])]],
     )
-    return compose(data, wording, draft, rows, items, budget=budget, counts=counts, labels=labels)
+    return Unwritten(data, wording, draft, rows, items, budget=budget, counts=counts, labels=labels)
 
 
+@Kind
 def listwise(
     data: Dataset,
     *,
@@ -168,7 +171,7 @@ def listwise(
     seed: int = 0,
     template: str | None = None,
     budget: Budget | None = None,
-) -> Examples:
+) -> Unwritten:
     """Return a history with shuffled candidates; the answer ranks them, or names those that were chosen.
 
     A ranking has what was chosen first and the others in the order of the prompt, since nothing is known of them. It is
@@ -219,7 +222,7 @@ def listwise(
         answers,
     )
     first = np.take_along_axis(rows.chosen, np.argmax(rows.chosen >= 0, axis=1)[:, None], 1)[:, 0]
-    return compose(data, wording, draft, rows, first, budget=budget, counts=counts)
+    return Unwritten(data, wording, draft, rows, first, budget=budget, counts=counts)
 
 
 def write_ranking(titles: Sequence[str]) -> str:

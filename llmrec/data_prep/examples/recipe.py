@@ -15,7 +15,6 @@ preference-pairs    a chosen answer with rejected ones (reward models, DPO)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from inspect import signature
 from typing import Any, Literal
 
@@ -28,10 +27,11 @@ from llmrec.data_prep.examples.negatives import Rule
 from llmrec.data_prep.examples.questions import Answer, listwise, yes_no_from_impressions, yes_no_from_ratings
 from llmrec.data_prep.examples.rows import Ties
 from llmrec.data_prep.examples.table import Examples
+from llmrec.data_prep.examples.unwritten import Kind, Unwritten
 from llmrec.data_prep.examples.wording import Budget, TokenCounter
 from llmrec.errors import ConfigError
 
-KINDS: dict[str, Callable[..., Examples]] = {
+KINDS: dict[str, Kind[...]] = {
     "yes-no-ratings": yes_no_from_ratings,
     "yes-no-impressions": yes_no_from_impressions,
     "next-item": next_item,
@@ -63,6 +63,8 @@ class ExamplesRecipe(Config):
     """A prompt template: built-in name or path of a YAML file."""
     window: int | None = None
     """yes-no-ratings: events before the target, and how many it needs."""
+    titles: int | None = None
+    """next-item: how many next titles an answer holds, a line each."""
     history: int | None = None
     """How many of the newest items are read."""
     like_above: float | None = None
@@ -94,7 +96,14 @@ class ExamplesRecipe(Config):
 
 
 def make_examples(data: Dataset | Split, recipe: ExamplesRecipe, count_tokens: TokenCounter | None = None) -> Examples:
-    """Return the examples of a recipe.
+    """Return the examples of a recipe; arguments and errors are those of ``draft_examples``."""
+    return draft_examples(data, recipe, count_tokens).write()
+
+
+def draft_examples(
+    data: Dataset | Split, recipe: ExamplesRecipe, count_tokens: TokenCounter | None = None
+) -> Unwritten:
+    """Return the examples of a recipe before they are put into words.
 
     Args:
         data: a data set, whose events are all taken, or a split, of which one part is.
@@ -105,7 +114,7 @@ def make_examples(data: Dataset | Split, recipe: ExamplesRecipe, count_tokens: T
         ConfigError: the kind has no such option, a data set has no parts, or ``max_tokens`` has nothing to count with.
         LlmrecError: what the kind's function raises.
     """
-    make = KINDS[recipe.kind]
+    make = KINDS[recipe.kind].draft
     given = recipe.model_dump(exclude_none=True, exclude={"kind", "part", "max_tokens"})
     options: dict[str, Any] = {**given, "budget": _budget(recipe, count_tokens)}
     train = data.train if isinstance(data, Split) else data

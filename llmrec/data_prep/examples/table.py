@@ -58,11 +58,7 @@ class Examples:
         answers = ("chosen", "rejected") if "chosen" in self.frame.columns else ("completion",)
         require_columns(self.frame, ("prompt", "system", *answers), where="the table of examples")
         if self.frame.is_empty():
-            raise DataError(
-                f"no example is left ({', '.join(self._dropped()) or 'the table is empty'})",
-                expected="at least one",
-                cure="take more data, a shorter window or a larger max_tokens",
-            )
+            raise nothing_left(self.counts)
 
     @property
     def balance(self) -> dict[str, int]:
@@ -83,17 +79,15 @@ class Examples:
             parts.append(f"{self.balance['yes']:,} yes ({self.balance['yes'] / len(self):.1%})")
         if self.counts.get("truncated"):
             parts.append(f"{self.counts['truncated']:,} cut to fit")
-        return "; ".join([", ".join(parts), *(["left out: " + ", ".join(self._dropped())] if self._dropped() else [])])
+        dropped = _dropped(self.counts)
+        return "; ".join([", ".join(parts), *(["left out: " + ", ".join(dropped)] if dropped else [])])
 
     def __len__(self) -> int:
         return self.frame.height
 
     def prompts(self) -> list[Prompt]:
         """Return each row's prompt, instructions and request apart."""
-        return [_prompt(*row) for row in self.frame.select("prompt", pl.col("system").fill_null("")).iter_rows()]
-
-    def _dropped(self) -> list[str]:
-        return [f"{self.counts[key]:,} {words}" for key, words in _DROPPED.items() if self.counts.get(key)]
+        return prompts_of(self.frame)
 
     def to_dataset(self, *, chat: bool = False) -> datasets.Dataset:
         """Return a ``datasets.Dataset`` as trl takes it: texts, or with ``chat`` lists of messages.
@@ -166,6 +160,19 @@ def make_frame(columns: Mapping[str, Sequence[Any] | pl.Series]) -> pl.DataFrame
     return frame.select(pl.col(name).cast(kind) for name, kind in kinds.items())
 
 
+def nothing_left(counts: Mapping[str, int]) -> DataError:
+    """Return the error for examples of which none is left, with what was dropped by reason."""
+    return DataError(
+        f"no example is left ({', '.join(_dropped(counts)) or 'the table is empty'})",
+        expected="at least one",
+        cure="take more data, a shorter window or a larger max_tokens",
+    )
+
+
+def _dropped(counts: Mapping[str, int]) -> list[str]:
+    return [f"{counts[key]:,} {words}" for key, words in _DROPPED.items() if counts.get(key)]
+
+
 def _from_lines(text: str, where: str) -> pl.DataFrame:
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -221,6 +228,11 @@ def _broken(found: str) -> DataError:
         expected="JSON lines with 'prompt' and answers, or a JSON array of instruction, input and output",
         cure="mend it, or write the examples again",
     )
+
+
+def prompts_of(frame: pl.DataFrame) -> list[Prompt]:
+    """Return the prompt of each row of a table of examples, instructions and request apart."""
+    return [_prompt(*row) for row in frame.select("prompt", pl.col("system").fill_null("")).iter_rows()]
 
 
 def _prompt(text: str, system: str) -> Prompt:

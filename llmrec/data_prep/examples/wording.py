@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmrec.data import Dataset
 from llmrec.data_prep.examples.rows import Rows, real
-from llmrec.data_prep.examples.table import Examples, make_frame
 from llmrec.errors import ConfigError
 from llmrec.prompts.template import Template, clean_text
 from llmrec.protocols import Prompt
@@ -77,8 +74,8 @@ class Written:
     counts: dict[str, int]
 
 
-def write(template: Template, draft: Draft, n_rows: int, budget: Budget | None) -> Written:
-    """Render ``n_rows`` rows; with a budget, each loses as few pieces as it must, and answers are never cut.
+def write(template: Template, draft: Draft, numbers: NDArray[np.int64], budget: Budget | None) -> Written:
+    """Render some rows, in this order; with a budget, each loses as few pieces as it must, and answers are never cut.
 
     A row that does not fit without any piece is dropped (``too_long`` in the counts); so is one without an answer
     (``no_answer``), and one whose prompt says nothing (``no_prompt``). Prompt and answer are counted as one text.
@@ -88,8 +85,8 @@ def write(template: Template, draft: Draft, n_rows: int, budget: Budget | None) 
     answers: list[list[str]] = []
     counts = {"no_answer": 0, "no_prompt": 0, "too_long": 0, "truncated": 0}
     fitter = None if budget is None else _Fitter(template, draft, budget)
-    for begin in range(0, n_rows, _BLOCK):
-        rows = range(begin, min(begin + _BLOCK, n_rows))
+    for begin in range(0, len(numbers), _BLOCK):
+        rows = numbers[begin : begin + _BLOCK].tolist()
         sizes = {row: len(draft.pieces(row)) for row in rows}
         if draft.needs_pieces:
             sizes = {row: size for row, size in sizes.items() if size}
@@ -104,7 +101,7 @@ def write(template: Template, draft: Draft, n_rows: int, budget: Budget | None) 
         counts["no_answer"] += len(sizes) - len(texts)
         counts["too_long"] += len(texts) - len(found)
         counts["truncated"] += sum(said[row][0] < sizes[row] for row in said)
-        for row in sorted(said):
+        for row in said:
             kept.append(row)
             prompts.append(said[row][1])
             answers.append(texts[row])
@@ -207,45 +204,3 @@ def history_texts(rows: Rows, row: int, text: Callable[[int], str]) -> list[str]
 def newest(texts: Sequence[str], kept: int) -> Sequence[str]:
     """Return the last ``kept`` texts."""
     return texts[len(texts) - kept :]
-
-
-def compose(
-    data: Dataset,
-    template: Template,
-    draft: Draft,
-    rows: Rows,
-    items: NDArray[np.int32],
-    *,
-    budget: Budget | None,
-    counts: Mapping[str, int],
-    labels: NDArray[np.bool_] | None = None,
-    rejected: int = 0,
-) -> Examples:
-    """Return the examples of a draft: row i is of ``rows`` i and item ``items[i]``.
-
-    Args:
-        data: the vocabularies.
-        template: the wording.
-        draft: the texts.
-        rows: (n,) who and when.
-        items: (n,) item numbers.
-        budget: of tokens, or None.
-        counts: what was dropped before.
-        labels: (n,) yes or no, or None.
-        rejected: how many answers behind the first are rejected ones, at most; 0 where answers are completions.
-    """
-    written = write(template, draft, len(rows), budget)
-    at = written.rows
-    columns: dict[str, Any] = {
-        "prompt": [full_text(prompt) for prompt in written.prompts],
-        "system": [prompt.system for prompt in written.prompts],
-        "chosen" if rejected else "completion": [answers[0] for answers in written.answers],
-    }
-    if rejected:
-        columns["rejected"] = [answers[1] if rejected == 1 else answers[1:] for answers in written.answers]
-    if labels is not None:
-        columns["label"] = labels[at]
-    columns["user"] = data.users.decode(rows.users[at])
-    columns["item"] = data.items.decode(items[at])
-    columns["time"] = [None] * len(at) if rows.times is None else rows.times[at]
-    return Examples(make_frame(columns), {**counts, **written.counts})

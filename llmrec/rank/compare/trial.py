@@ -26,7 +26,7 @@ def serving_strategies(template: str) -> list[str]:
         ConfigError: the file is no valid template.
     """
     load_template(template)
-    queries = Queries.from_histories([[0]])
+    queries = Queries(np.array([-1]), np.array([[0]]), values=np.array([[5.0]]))
     candidates = Candidates(np.array([[1, 2, 3]]), np.zeros((1, 3), np.float32))
     found = []
     for name in RANKERS.rows:

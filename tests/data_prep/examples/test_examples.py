@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from asked import described, jobs, news
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llmrec.data import Dataset, Interactions, Queries, Targets, Vocabulary
@@ -37,6 +37,41 @@ def test_next_item_by_hand():
     assert made.balance == {}
     assert made.frame["user"].to_list() == sorted(made.frame["user"].to_list())
     assert next_item(toy(), history=2, last=2).frame.equals(made.frame[-2:])
+
+
+def test_answers_of_several_titles_by_hand():
+    made = next_item(toy(), history=2, titles=2)
+    assert made.frame.select("user", "prompt", "completion", "item").rows() == [
+        ("u0", "Alien\n", "Brazil\nCasablanca\n", 101),
+        ("u0", "Brazil\nCasablanca\n", "Dune\n", 103),
+        ("u1", "Alien\n", "Brazil\nCasablanca\n", 101),
+        ("u2", "Brazil\n", "Casablanca\nHeat\n", 102),
+        ("u3", "Alien\n", "Dune\nHeat\n", 103),
+        ("u4", "Casablanca\n", "Heat\nFargo\n", 104),
+    ]
+
+
+@given(titles=st.integers(1, 6), history=st.integers(1, 4), lengths=st.lists(st.integers(0, 9), min_size=1, max_size=4))
+def test_each_event_is_answered_once_whatever_the_number_of_titles(titles, history, lengths):
+    assume(max(lengths) > 1)
+    rows = [(user, item) for user, length in enumerate(lengths) for item in range(length)]
+    users, items = zip(*rows, strict=True)
+    data = Dataset(
+        "made",
+        Interactions.sort(users, items, items),
+        Vocabulary(range(len(lengths))),
+        Vocabulary(range(9)),
+        pl.DataFrame({"title": [f"film {item}" for item in range(9)]}),
+    )
+    answered = []
+    for row in next_item(data, titles=titles, history=history).frame.to_dicts():
+        said = [int(line.split()[1]) for line in row["completion"].splitlines()]
+        first = said[0]
+        assert said == list(range(first, first + len(said)))
+        assert len(said) == titles or said[-1] == lengths[int(row["user"])] - 1
+        assert row["prompt"] == "".join(f"film {item}\n" for item in range(max(0, first - history), first))
+        answered += [(int(row["user"]), item) for item in said]
+    assert sorted(answered) == [(user, item) for user, item in rows if item > 0]
 
 
 @given(

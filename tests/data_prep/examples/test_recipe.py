@@ -75,6 +75,10 @@ def test_what_cannot_be_made_is_one_line():
     expect_error(DataError, lambda: cv_to_posting(jobs(), cv_column="cv"), "no column 'cv'")
     expect_error(ConfigError, lambda: next_item(data, history=0), "history = 0")
     expect_error(ConfigError, lambda: next_item(data, last=0), "last = 0")
+    expect_error(ConfigError, lambda: next_item(data, titles=0), "titles = 0")
+    expect_error(ConfigError, lambda: next_item(data, titles=2, targets=leave_last_out(data).test), "one item")
+    sentence = "likelihood-sentence"
+    expect_error(ConfigError, lambda: next_item(data, titles=2, template=sentence), "ends its line", "likelihood-list")
     expect_error(UnknownNameError, lambda: next_item(data, ties="strct"), "did you mean 'strict'?")
     expect_error(ConfigError, lambda: next_item(data, template="llmrank-recency"), "answer 'continuation'")
     expect_error(ConfigError, lambda: describe_item(described(), text_limit=0), "text_limit = 0")
