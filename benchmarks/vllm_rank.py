@@ -22,6 +22,7 @@ from llmrec.config import Part
 from llmrec.data import Split
 from llmrec.data_prep.movielens import load_movielens
 from llmrec.data_prep.split import leave_last_out
+from llmrec.llm import make
 from llmrec.llm.fake import FakeEngine
 from llmrec.llm.vllm import VLLMConfig, VLLMEngine
 from llmrec.protocols import Prompt
@@ -45,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     engine = VLLMEngine(VLLMConfig(dtype=arguments.dtype))
     engine.logprobs([Prompt("Heat")], [[" A"]])  # starts the model
-    batch.make_engine = lambda _: engine  # one model for both
+    make.make_engine = lambda _: engine  # one model for both
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         split = prepare(folder, arguments.queries)

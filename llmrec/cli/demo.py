@@ -28,9 +28,10 @@ from llmrec.eval.evaluate import evaluate, standard_groups
 from llmrec.eval.metrics import compute
 from llmrec.eval.report import pick_examples, print_examples, print_table, write_report
 from llmrec.llm.cache import CachedEngine
+from llmrec.llm.make import make_engine
 from llmrec.protocols import Ranker, Recommender, Usage
 from llmrec.rank.fusion import FusionConfig, fit_fusion
-from llmrec.rank.make import make_engine, make_ranker
+from llmrec.rank.make import make_ranker
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

@@ -84,6 +84,19 @@ def require_writable(path: Path) -> None:
         )
 
 
+@contextmanager
+def resumable(path: Path) -> Iterator[None]:
+    """Turn an error of writing, such as a full disk, into a DataError that says that nothing is lost."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(
+            f"{str(path)!r} cannot be written ({str(error).splitlines()[0]})",
+            expected="room on the disk and leave to write",
+            cure="make room and run the same command again: what is done is kept",
+        ) from None
+
+
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as indented JSON, whole or not at all."""
     with atomic_file(path) as temporary:

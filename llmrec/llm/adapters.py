@@ -73,8 +73,8 @@ def resolve_adapter(adapter: str, model: str) -> Adapter:
     """
     folder = Path(adapter).expanduser()
     config = _read_config(folder)
-    tensors = _read_weights(folder)
-    _require_same_base(folder, model)
+    tensors = read_weights(folder)
+    require_same_base(folder, model)
     pairs = read_pairs(folder, tensors)
     _require_ranks(folder, config, pairs)
     require_layers(folder, pairs, model)
@@ -123,7 +123,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return an adapter's weights.
+
+    Raises:
+        ModelError: they are missing, damaged or pickled, or one is not a number.
+    """
     path = folder / _WEIGHTS
     if not path.is_file():
         pickled = (folder / _PICKLE).is_file()
@@ -150,10 +155,13 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _require_same_base(folder: Path, model: str) -> None:
+def require_same_base(folder: Path, model: str) -> None:
     """Compare what the adapter was made for with the model, where both are known: digest with digest, name with name.
 
     Somebody else's adapter names no digest, and a hub name has none; whether the layers fit is checked in any case.
+
+    Raises:
+        ModelError: they differ.
     """
     path = folder / ADAPTER_BASE
     if not path.is_file():

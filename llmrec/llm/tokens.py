@@ -71,14 +71,19 @@ class PromptTokenizer:
         Raises:
             EngineError: the prompt and what follows it are longer than the model's context.
         """
-        special = not self.tokenizer.chat_template
-        ids: list[int] = self.tokenizer(self.render(prompt), add_special_tokens=special).input_ids
+        ids = self.encode_whole(prompt)
         if self.context is not None and len(ids) + room > self.context:
             raise EngineError(
                 f"a prompt of {len(ids)} tokens with an answer of {room}",
                 expected=f"at most {self.context} together, the context of {self.name}",
                 cure="shorten the history or rank fewer candidates at once",
             )
+        return ids
+
+    def encode_whole(self, prompt: Prompt) -> list[int]:
+        """Return the token ids of a prompt, never none, however many they are."""
+        special = not self.tokenizer.chat_template
+        ids: list[int] = self.tokenizer(self.render(prompt), add_special_tokens=special).input_ids
         # A model without BOS, asked without a word: something must be there to continue.
         return ids or [self.tokenizer.eos_token_id]
 

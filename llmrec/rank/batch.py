@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,20 +12,18 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from llmrec.config import Config, Part, write_run
+from llmrec.config import Part, write_run
 from llmrec.data import Candidates, Dataset, Queries, Split
-from llmrec.data.files import cache_folder, require_writable
+from llmrec.data.files import require_writable, resumable
 from llmrec.llm.cache import CachedEngine
+from llmrec.llm.make import EngineRecipe, Report, open_engine
 from llmrec.protocols import Ranker
 from llmrec.rank.blocks import Block, read_blocks
-from llmrec.rank.make import LanguageRanker, make_engine, make_ranker
-from llmrec.rank.shards import RankRun, Shards, made_from, resumable
-
-Report = Callable[[int, int, str], None]
-"""Called with queries done, all queries, and a text on how it goes."""
+from llmrec.rank.make import LanguageRanker, make_ranker
+from llmrec.rank.shards import RankRun, Shards, made_from
 
 
-class RankRecipe(Config):
+class RankRecipe(EngineRecipe):
     """One batch of candidates to rank."""
 
     candidates: Path
@@ -39,20 +36,10 @@ class RankRecipe(Config):
     """``valid`` or ``test``: whose histories the model reads."""
     strategy: Part = Part(name="likelihood")
     """Ranking strategy with its parameters."""
-    engine: Part = Part(name="transformers")
-    """Engine with its parameters."""
     top: int = Field(default=20, ge=1)
     """How many candidates of each row the model ranks; the others stay behind them in their order."""
-    cache: Path | None = None
-    """SQLite file of answers, by default one for all runs; what is in it is not computed again."""
     block: int = Field(default=2048, ge=1)
     """Queries that are held in memory, asked together and written as one shard."""
-    commit_every: int | None = Field(default=None, ge=1)
-    """Prompts between two commits to the cache; null for as many as take some ten seconds."""
-    input_price: float = 0.0
-    """Money per million tokens read."""
-    output_price: float = 0.0
-    """Money per million tokens written or scored."""
 
 
 def rank_head(ranker: Ranker, queries: Queries, candidates: Candidates, top: int) -> Candidates:
@@ -86,13 +73,7 @@ def rank_batch(recipe: RankRecipe, *, progress: Report | None = None, dry_run: b
     dataset, queries = split.train, split.part(recipe.part).queries
     for _ in read_blocks(recipe.candidates, dataset, queries, recipe.block):
         pass
-    engine = CachedEngine(
-        make_engine(recipe.engine),
-        recipe.cache or cache_folder() / "answers.sqlite",
-        commit_every=recipe.commit_every,
-        dry_run=dry_run,
-    )
-    with closing(engine):
+    with open_engine(recipe, dry_run=dry_run) as engine:
         batch = _Batch(recipe, engine, dataset, len(queries), progress)
         total = RankRun(seconds=time.perf_counter() - start)
         for block in read_blocks(recipe.candidates, dataset, queries, recipe.block):
@@ -157,7 +138,7 @@ class _Batch:
     def finish(self, run: RankRun) -> None:
         """Put the shards together and write the record of the run."""
         recipe, usage = self.recipe, run.usage
-        self.shards.join(range(self.pace.blocks))
+        self.shards.parts.join(range(self.pace.blocks))
         with resumable(recipe.out):
             write_run(
                 recipe.out.with_suffix(".run.json"),
@@ -170,7 +151,7 @@ class _Batch:
                 first_error=run.first_error,
                 seconds=run.seconds,
             )
-        self.shards.remove()
+        self.shards.parts.remove()
 
 
 class _Pace:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmrec.data import Candidates, Dataset, Queries
+from llmrec.llm.labels import first_tokens
 from llmrec.protocols import Engine
 from llmrec.rank.choosing import first_labels
 from llmrec.rank.examples import Example
 from llmrec.rank.prompting import PromptConfig, Prompter, Variables
-from llmrec.rank.yes_no import first_tokens
 
 
 class PointwiseConfig(PromptConfig):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +14,8 @@ import polars as pl
 
 from llmrec.config import Config, Part, make_config
 from llmrec.data import Dataset
-from llmrec.data.files import atomic_file, write_json
-from llmrec.errors import DataError
+from llmrec.data.files import resumable, write_json
+from llmrec.data.parts import Parts
 from llmrec.prompts.template import load_template
 from llmrec.protocols import Usage
 from llmrec.rank.blocks import Block
@@ -25,7 +23,6 @@ from llmrec.rank.prompting import PromptConfig
 from llmrec.registry import RANKERS
 
 _KEY = "llmrec"
-_OURS = ("part-*.parquet", "part-*.json", ".part-*.tmp", "whole.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +69,13 @@ class Shards:
     Args:
         out: the file that they become.
         made_from: what ``describe`` and the engine say of how all blocks are ranked.
+
+    Attributes:
+        parts: where the shards are.
     """
 
     def __init__(self, out: Path, made_from: bytes) -> None:
-        self.out, self.made_from = out, made_from
-        self.folder = out.with_name(f"{out.name}.parts")
+        self.parts, self.made_from = Parts(out), made_from
         self._digests: dict[int, str] = {}
 
     def digest(self, block: Block) -> str:
@@ -105,69 +104,31 @@ class Shards:
         if run is not None:
             return run.usage
         try:
-            noted = json.loads(self._path(block, "json").read_text(encoding="utf-8"))
+            noted = json.loads(self.parts.path(block.number, "json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return Usage()
         return Usage(**noted["usage"]) if noted["digest"] == self.digest(block) else Usage()
 
     def note(self, block: Block, usage: Usage) -> None:
         """Write what has been spent on a block that is not finished."""
-        with resumable(self.folder):
-            write_json(self._path(block, "json"), {"digest": self.digest(block), "usage": asdict(usage)})
+        with resumable(self.parts.folder):
+            write_json(self.parts.path(block.number, "json"), {"digest": self.digest(block), "usage": asdict(usage)})
 
     def write(self, block: Block, frame: pl.DataFrame, run: RankRun) -> None:
         """Write the shard of a block, whole or not at all."""
         record = {**asdict(replace(run, counts=Counter())), "counts": dict(run.counts)}  # asdict spoils a Counter
         about = json.dumps({"digest": self.digest(block), "run": record})
-        with resumable(self.folder), atomic_file(self._path(block, "parquet")) as temporary:
-            frame.write_parquet(temporary, metadata={_KEY: about})
-
-    def join(self, numbers: Sequence[int]) -> None:
-        """Put the shards of these blocks together as the file."""
-        parts, whole = [self._part(number, "parquet") for number in numbers], self.folder / "whole.parquet"
-        with resumable(self.out):
-            if len(parts) > 1:
-                pl.scan_parquet(parts, glob=False).sink_parquet(whole, row_group_size=1 << 18)
-            else:
-                pl.read_parquet(parts, glob=False).write_parquet(whole)
-            whole.replace(self.out)
-
-    def remove(self) -> None:
-        """Remove what was written into the folder, and the folder if nothing else is in it."""
-        for pattern in _OURS:
-            for path in self.folder.glob(pattern):
-                path.unlink(missing_ok=True)
-        with suppress(OSError):  # it is not empty: somebody else's, or another run's
-            self.folder.rmdir()
+        self.parts.write(block.number, frame, {_KEY: about})
 
     def _read(self, block: Block) -> RankRun | None:
         try:
-            about = json.loads(pl.read_parquet_metadata(self._path(block, "parquet")).get(_KEY, "null"))
+            about = json.loads(pl.read_parquet_metadata(self.parts.path(block.number)).get(_KEY, "null"))
         except (OSError, ValueError, pl.exceptions.PolarsError):
             return None
         if about is None or about["digest"] != self.digest(block):
             return None
         run = about["run"]
         return RankRun(**{**run, "usage": Usage(**run["usage"]), "counts": Counter(run["counts"])})
-
-    def _path(self, block: Block, ending: str) -> Path:
-        return self._part(block.number, ending)
-
-    def _part(self, number: int, ending: str) -> Path:
-        return self.folder / f"part-{number:05}.{ending}"
-
-
-@contextmanager
-def resumable(path: Path) -> Iterator[None]:
-    """Turn an error of writing, such as a full disk, into a DataError that says that nothing is lost."""
-    try:
-        yield
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(
-            f"{str(path)!r} cannot be written ({str(error).splitlines()[0]})",
-            expected="room on the disk and leave to write",
-            cure="make room and run the same command again: what is done is kept",
-        ) from None
 
 
 def describe(part: Part) -> dict[str, Any]:

@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-import string
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from pydantic import Field
 
-from llmrec.config import Config, Part, write_run
-from llmrec.data.files import cache_folder, require_columns, require_writable
+from llmrec.config import write_run
+from llmrec.data.files import require_columns, require_writable, resumable
 from llmrec.data_prep.examples import Examples
-from llmrec.errors import ConfigError, DataError
+from llmrec.errors import DataError
 from llmrec.eval.yes_no import Predictions
-from llmrec.llm.cache import CachedEngine
+from llmrec.llm.labels import first_tokens
+from llmrec.llm.make import EngineRecipe, Report, open_engine, tell_pace
 from llmrec.protocols import Engine, Usage
-from llmrec.rank.make import make_engine
-from llmrec.rank.shards import resumable
-
-Report = Callable[[int, int, str], None]
-"""Called with examples done, all examples, and a text on how it goes."""
-_ANCHOR = 8
-"""Characters of a prompt that answers are counted behind."""
-_AFTER_THE_TOKEN = string.punctuation + string.whitespace
 
 
-class ScoreRecipe(Config):
+class ScoreRecipe(EngineRecipe):
     """One file of examples to score."""
 
     examples: Path
     """JSON lines from ``llmrec examples``, or TALLRec's JSON."""
     out: Path
     """Parquet file to write; the run's record goes beside it as JSON."""
-    engine: Part = Part(name="transformers")
-    """Engine with its parameters."""
     chat: bool = False
     """The model has a chat template and was tuned on messages: its answers have no space before them."""
-    cache: Path | None = None
-    """SQLite file of answers, by default one for all runs; what is in it is not computed again."""
-    commit_every: int | None = Field(default=None, ge=1)
-    """Prompts between two commits to the cache; null for as many as take some ten seconds."""
-    input_price: float = 0.0
-    """Money per million tokens read."""
-    output_price: float = 0.0
-    """Money per million tokens scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +63,9 @@ def score_batch(recipe: ScoreRecipe, *, progress: Report | None = None, dry_run:
     if not dry_run:
         require_writable(recipe.out)
     examples = Examples.load(recipe.examples)
-    path = recipe.cache or cache_folder() / "answers.sqlite"
-    engine = CachedEngine(make_engine(recipe.engine), path, commit_every=recipe.commit_every, dry_run=dry_run)
-    if progress is not None:
-        engine.progress = _pace(engine, progress)
-    with closing(engine):
+    with open_engine(recipe, dry_run=dry_run) as engine:
+        if progress is not None:
+            engine.progress = tell_pace(engine, progress)
         predictions = score_yes_no(engine, examples, chat=recipe.chat)
     run = ScoreRun(predictions, engine.usage, time.perf_counter() - start, engine.first_error)
     if not dry_run:
@@ -116,35 +94,6 @@ def score_yes_no(engine: Engine, examples: Examples, *, chat: bool = False) -> P
     _check_lengths(engine, texts)
     found = np.array(engine.logprobs(prompts, [answers] * len(prompts)), np.float64)
     return Predictions.of(examples.frame.with_columns(row=pl.int_range(pl.len())), found[:, 0] - found[:, 1])
-
-
-def first_tokens(engine: Engine, completions: Sequence[str], prompt: str, *, chat: bool = False) -> list[str]:
-    """Return what stands before the punctuation at the end of each completion, checked to be one token.
-
-    Args:
-        engine: whose tokens are counted.
-        completions: two or more that differ.
-        prompt: one that they follow; some tokenizers give an answer that begins with a space one token behind a text
-            and two alone.
-        chat: take the answers without the space before them.
-
-    Raises:
-        ConfigError: an answer is several tokens, or two are the same.
-    """
-    answers = [each.rstrip(_AFTER_THE_TOKEN) or each for each in completions]
-    answers = [each.strip() for each in answers] if chat else answers
-    end = prompt[-_ANCHOR:]
-    before, *counts = engine.count_tokens([end, *(end + each for each in answers), *answers])
-    behind, alone = counts[: len(answers)], counts[len(answers) :]
-    for completion, answer, together, length in zip(completions, answers, behind, alone, strict=True):
-        if (length != 1 and together - before != 1) or answers.count(answer) > 1:
-            same = "the same as another one" if answers.count(answer) > 1 else f"{length} tokens"
-            raise ConfigError(
-                f"answer {answer!r} of completion {completion!r} is {same} for {engine.identity}",
-                expected="answers that differ in their first token, and are one token each before their punctuation",
-                cure="take a template of other labels, such as Yes and No",
-            )
-    return answers
 
 
 def _completions(examples: Examples) -> tuple[str, str]:
@@ -183,15 +132,6 @@ def _check_lengths(engine: Engine, texts: Sequence[str]) -> None:
             expected=f"room for an answer in the {room:,} tokens that {engine.identity} reads",
             cure="write the examples with max_tokens, which cuts histories",
         )
-
-
-def _pace(engine: CachedEngine, report: Report) -> Callable[[int, int], None]:
-    def show(done: int, total: int) -> None:
-        usage = engine.usage
-        tokens = usage.prompt_tokens + usage.output_tokens
-        report(done, total, f"{tokens / usage.seconds:,.0f} tokens/s" if usage.seconds else "")
-
-    return show
 
 
 def _write(recipe: ScoreRecipe, run: ScoreRun, identity: str) -> None:

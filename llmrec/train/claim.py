@@ -9,22 +9,19 @@ from typing import Any
 from llmrec.data.files import read_json, write_json
 from llmrec.errors import ConfigError, DataError
 from llmrec.llm.models import model_identity, resolve_model
-from llmrec.train.recipe import TallrecRecipe
+from llmrec.train.recipe import RunRecipe
 from llmrec.train.record import ADAPTER, CHECKPOINTS
 
 _CONFIG, _MODEL, _ROWS = "config.json", "model_identity", "rows"
 
 
-def require_same(recipe: TallrecRecipe) -> None:
+def require_same(recipe: RunRecipe) -> None:
     """Raise an error if the run folder holds something else, or what was learnt by another recipe.
 
     Raises:
-        ConfigError: another recipe's; or two stages have one name.
+        ConfigError: another recipe's.
         DataError: somebody else's.
     """
-    names = [stage.name for stage in recipe.stages]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"stages {', '.join(names)}", expected="a name of its own for each", cure="rename one")
     out = recipe.out
     before = _before(out)
     before.pop(_ROWS, None)
@@ -64,7 +61,7 @@ def require_same_rows(out: Path, rows: Mapping[str, str]) -> None:
         )
 
 
-def claim(recipe: TallrecRecipe, rows: Mapping[str, str]) -> None:
+def claim(recipe: RunRecipe, rows: Mapping[str, str]) -> None:
     """Write the recipe, its model and the digests of its rows into the run folder."""
     write_json(recipe.out / _CONFIG, {**_values(recipe), _ROWS: dict(rows)})
 
@@ -78,7 +75,7 @@ def _has_learnt(out: Path) -> bool:
     return (out / ADAPTER).exists() or any((out / CHECKPOINTS).glob("*/*"))
 
 
-def _values(recipe: TallrecRecipe) -> dict[str, Any]:
+def _values(recipe: RunRecipe) -> dict[str, Any]:
     # The folder may have been moved.
     values = recipe.model_dump(mode="json", exclude={"out"})
     return {**values, _MODEL: model_identity(resolve_model(recipe.model))}

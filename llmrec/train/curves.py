@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from llmrec.data.files import atomic_file
 from llmrec.eval.page import render_page
 from llmrec.eval.svg import COLOURS, GREY, draw_svg
+from llmrec.train.watching import LOOKS, Look
 
 Log = Sequence[Mapping[str, float]]
 
@@ -21,7 +22,7 @@ def write_curves(history: Mapping[str, Log], path: Path, *, title: str) -> Path:
     """Write one HTML page with the curves of each stage.
 
     Args:
-        history: what each stage logged: entries with ``step`` and ``loss``, ``eval_auc`` or ``eval_loss``.
+        history: what each stage logged: entries with ``step`` and ``loss``, or what it went by (``LOOKS``).
         path: the page.
         title: its title.
     """
@@ -33,7 +34,7 @@ def write_curves(history: Mapping[str, Log], path: Path, *, title: str) -> Path:
 
 
 def draw_curves(name: str, log: Log) -> Markup:
-    """Return an SVG of the training loss, and validation AUC or loss where there is one, by update."""
+    """Return an SVG of the training loss, and what validation went by where there is any, by update."""
 
     def draw(axes: Axes) -> None:
         steps, losses = _series(log, "loss")
@@ -41,32 +42,28 @@ def draw_curves(name: str, log: Log) -> Markup:
         axes.set_xlabel("update", fontsize=12)
         axes.set_ylabel("training loss", fontsize=12, color=GREY)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        key = _key(log)
-        if key is None:
+        look = _look(log)
+        if look is None:
             return
         right = axes.twinx()
         right.spines[:].set_visible(False)
         right.tick_params(length=0, labelsize=12)
-        steps, values = _series(log, key)
+        steps, values = _series(log, look.key)
         right.plot(steps, values, color=COLOURS[0], lw=2, marker="o", ms=4)
-        right.set_ylabel(f"validation {_word(key)}", fontsize=12, color=COLOURS[0])
+        right.set_ylabel(f"validation {look.word}", fontsize=12, color=COLOURS[0])
 
     return draw_svg(draw, label=f"{name}: training loss and validation by update", height=3)
 
 
 def _looks(log: Log) -> list[tuple[int, str, float]]:
-    key = _key(log)
-    return (
-        [] if key is None else [(int(step), _word(key), value) for step, value in zip(*_series(log, key), strict=True)]
-    )
+    look = _look(log)
+    if look is None:
+        return []
+    return [(int(step), look.word, value) for step, value in zip(*_series(log, look.key), strict=True)]
 
 
-def _key(log: Log) -> str | None:
-    return next((key for key in ("eval_auc", "eval_loss") if any(key in entry for entry in log)), None)
-
-
-def _word(key: str) -> str:
-    return {"eval_auc": "AUC", "eval_loss": "loss"}[key]
+def _look(log: Log) -> Look | None:
+    return next((look for look in LOOKS if any(look.key in entry for entry in log)), None)
 
 
 def _series(log: Log, key: str) -> tuple[list[float], list[float]]:

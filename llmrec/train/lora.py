@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
 import torch
 from accelerate import PartialState
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 
-from llmrec.data.files import atomic_folder
+from llmrec.data.files import atomic_folder, write_json
 from llmrec.errors import ConfigError, ModelError, require
 from llmrec.llm.adapters import resolve_adapter, unfit, write_adapter_base
 from llmrec.llm.device import choose_device, choose_dtype
@@ -20,16 +22,18 @@ from llmrec.llm.models import resolve_model
 from llmrec.llm.tokens import LOADING_ERRORS, PromptTokenizer, unreadable
 from llmrec.train.packages import peft
 from llmrec.train.processes import processes_here, whole
-from llmrec.train.recipe import LoraRecipe, TallrecRecipe
+from llmrec.train.recipe import LoraRecipe, RunRecipe
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0}
 _QUANTIZED_BYTES = 0.6
 """A weight in 4 bits with its scales, embeddings apart."""
 _ROOM = 1.2
 """What loading takes beside the weights themselves."""
+SCALAR_HEAD = "score"
+"""What transformers calls the head that gives a text one number; peft saves it with the adapter."""
 
 
-def require_base(recipe: TallrecRecipe) -> None:
+def require_base(recipe: RunRecipe) -> None:
     """Raise an error where the base model would not load or fit; of several processes all ask before one loads it.
 
     Raises:
@@ -52,18 +56,24 @@ def require_base(recipe: TallrecRecipe) -> None:
     require_memory(resolve_model(recipe.model), bytes_each, device)
 
 
-def load_base(recipe: TallrecRecipe) -> Any:  # noqa: ANN401 - transformers' models are untyped
+def load_base(recipe: RunRecipe, *, scalar: bool = False) -> Any:  # noqa: ANN401 - transformers' models are untyped
     """Return the base model, frozen, on its device; ``require_base`` says whether it can be.
+
+    Args:
+        recipe: the run's.
+        scalar: with a new head that gives a text one number, in place of the one that gives each token its logits.
 
     Raises:
         ModelError: it cannot be loaded.
     """
     name, device = resolve_model(recipe.model), choose_device(recipe.device)
     dtype = choose_dtype(recipe.dtype, device)
-    quantized = _four_bits(dtype) if recipe.quantize else None
+    quantized = _four_bits(dtype, scalar=scalar) if recipe.quantize else None
+    kind: Any = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        model: Any = kind.from_pretrained(
             name,
+            **({"num_labels": 1} if scalar else {}),
             dtype=getattr(torch, dtype),
             quantization_config=quantized,
             device_map={"": device} if quantized else None,
@@ -75,12 +85,13 @@ def load_base(recipe: TallrecRecipe) -> Any:  # noqa: ANN401 - transformers' mod
     return model.to(device)
 
 
-def _four_bits(dtype: str) -> BitsAndBytesConfig:
+def _four_bits(dtype: str, *, scalar: bool) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, dtype),
+        llm_int8_skip_modules=[SCALAR_HEAD] if scalar else None,
     )
 
 
@@ -136,8 +147,20 @@ def count_parameters(folder: Path) -> int:
     return total
 
 
-def add_adapter(model: Any, lora: LoraRecipe, start: Path | None) -> Any:  # noqa: ANN401
+def add_adapter(
+    model: Any,  # noqa: ANN401
+    lora: LoraRecipe,
+    start: Path | None,
+    *,
+    scalar: bool = False,
+) -> Any:  # noqa: ANN401
     """Return the model with an adapter that learns: a new one that changes nothing yet, or the one saved at ``start``.
+
+    Args:
+        model: the base.
+        lora: the adapter's shape.
+        start: where to begin, or None.
+        scalar: the base gives a text one number; its head learns too.
 
     Raises:
         ModelError: the model has no layer of a name in ``targets``.
@@ -149,7 +172,8 @@ def add_adapter(model: Any, lora: LoraRecipe, start: Path | None) -> Any:  # noq
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets) or "all-linear",
-        task_type="CAUSAL_LM",
+        task_type="SEQ_CLS" if scalar else "CAUSAL_LM",
+        modules_to_save=[SCALAR_HEAD] if scalar else None,
     )
     try:
         return peft.get_peft_model(model, config)
@@ -161,14 +185,32 @@ def add_adapter(model: Any, lora: LoraRecipe, start: Path | None) -> Any:  # noq
         ) from None
 
 
-def save_adapter(model: Any, folder: Path, base: str) -> None:  # noqa: ANN401
-    """Write an adapter as safetensors, and which model it is for, whole or not at all; every process must call."""
-    weights = {name: whole(weight) for name, weight in model.named_parameters() if "lora_" in name}
+def save_adapter(
+    model: Any,  # noqa: ANN401
+    folder: Path,
+    base: str,
+    files: Mapping[str, object] = MappingProxyType({}),
+) -> None:
+    """Write an adapter as safetensors, and which model it is for, whole or not at all; every process must call.
+
+    Args:
+        model: with the adapter.
+        folder: to write.
+        base: the model that the adapter is for.
+        files: what else is to lie there as JSON, by name.
+    """
+    weights = {name: whole(weight) for name, weight in model.named_parameters() if _is_learnt(name)}
     if not PartialState().is_main_process:
         return
     with atomic_folder(folder) as temporary:
-        model.save_pretrained(temporary, state_dict=weights)
+        model.save_pretrained(temporary, state_dict=weights, selected_adapters=[model.active_adapter])
         write_adapter_base(temporary, base)
+        for name, values in files.items():
+            write_json(temporary / name, values)
+
+
+def _is_learnt(name: str) -> bool:
+    return "lora_" in name or "modules_to_save" in name
 
 
 def merge(adapter: Path, out: Path, model: str) -> None:

@@ -35,7 +35,8 @@ class Stage(Config):
     train: tuple[Source, ...] = Field(min_length=1)
     """Rows to learn from, mixed; yes/no rows and next-item rows may stand together."""
     valid: Source | None = None
-    """Rows that drive early stopping: by AUC where they are yes or no, else by loss; none trains for all epochs."""
+    """Rows that drive early stopping: by AUC where they are yes or no, by accuracy where they are pairs, by reward
+    where answers are written for them, else by loss; none trains for all epochs."""
     epochs: int = Field(3, ge=1)
     """Passes over the rows, at most."""
     learning_rate: float = Field(3e-4, gt=0)
@@ -65,17 +66,13 @@ class LoraRecipe(Config):
     """Names of linear layers, such as ``q_proj``; none: all but the head."""
 
 
-class TallrecRecipe(Config):
-    """One run of TALLRec (Bao et al., RecSys 2023): LoRA instruction tuning in stages."""
+class RunRecipe(Config):
+    """What every run is told: its folder, its model and how that is held."""
 
     out: Path
     """Run folder to write: adapter, curves, metrics, the run's record."""
     model: str = EMBEDDED_MODEL
     """The embedded model, a folder or a hub name."""
-    stages: tuple[Stage, ...] = Field(min_length=1)
-    """In the paper two: general instructions, then recommendation rows. Each starts from the adapter before."""
-    test: Source | None = None
-    """Rows to report on once, at the end."""
     lora: LoraRecipe = LoraRecipe()
     """The adapter."""
     quantize: bool = False
@@ -90,3 +87,12 @@ class TallrecRecipe(Config):
     """Compute activations twice rather than keep them: less memory, a third more time."""
     seed: int = 0
     """Of the rows drawn, their order, the adapter's first weights and dropout."""
+
+
+class TallrecRecipe(RunRecipe):
+    """One run of TALLRec (Bao et al., RecSys 2023): LoRA instruction tuning in stages."""
+
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    """In the paper two: general instructions, then recommendation rows. Each starts from the adapter before."""
+    test: Source | None = None
+    """Rows to report on once, at the end."""

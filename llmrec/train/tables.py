@@ -44,15 +44,18 @@ class FileTable:
     Args:
         path: of the file.
         repeats: keep rows that leak.
+        pairs: whether rows are to have a chosen answer and rejected ones; it is then the former that may leak.
 
     Raises:
-        DataError: it cannot be read, rows have pairs instead of completions or no answer, or most leak.
+        DataError: it cannot be read, rows have pairs instead of completions or the other way round, or no answer, or
+            most leak.
     """
 
-    def __init__(self, path: Path, *, repeats: bool) -> None:
+    def __init__(self, path: Path, *, repeats: bool, pairs: bool = False) -> None:
         frame = Examples.load(path).frame.with_row_index(ROW)
-        if "completion" not in frame.columns:
-            raise _pairs()
+        if ("completion" not in frame.columns) != pairs:
+            raise _other_rows(pairs=pairs)
+        frame = _as_completions(frame)
         leaks = Leaks()
         self.frame = frame if repeats else leaks.without(frame, ROW)
         _require_answers(self.frame, path.name)
@@ -72,14 +75,16 @@ class DraftTable:
         unwritten: the rows.
         repeats: keep rows that leak.
         wanted: how many are drawn; 0 where all are read.
+        pairs: as in ``FileTable``.
 
     Raises:
-        DataError: there is no row, or rows have pairs instead of completions; later, that most leak.
+        DataError: there is no row, or rows have pairs instead of completions or the other way round; later, that most
+            leak.
     """
 
-    def __init__(self, unwritten: Unwritten, *, repeats: bool, wanted: int) -> None:
-        if unwritten.rejected:
-            raise _pairs()
+    def __init__(self, unwritten: Unwritten, *, repeats: bool, wanted: int, pairs: bool = False) -> None:
+        if bool(unwritten.rejected) != pairs:
+            raise _other_rows(pairs=pairs)
         if not len(unwritten):
             raise nothing_left(unwritten.counts)
         self.unwritten, self.leaks = unwritten, None if repeats else Leaks(wanted)
@@ -90,7 +95,7 @@ class DraftTable:
     def read(self, numbers: Numbers) -> pl.DataFrame:
         """Put some rows into words and return those that can be and do not leak."""
         frame, kept, counts = self.unwritten.write_rows(numbers)
-        frame = frame.with_columns(pl.Series(ROW, kept, pl.UInt32))
+        frame = _as_completions(frame.with_columns(pl.Series(ROW, kept, pl.UInt32)))
         self.counts.update(counts)
         if self.leaks is not None:
             frame = self.leaks.without(frame, ROW)
@@ -98,12 +103,26 @@ class DraftTable:
         return frame
 
 
-def _pairs() -> DataError:
-    return DataError("rows of chosen and rejected answers", expected="completions", cure="take another kind of rows")
+def _other_rows(*, pairs: bool) -> DataError:
+    kinds = ("completions", "chosen and rejected answers")
+    return DataError(f"rows of {kinds[not pairs]}", expected=kinds[pairs], cure="take another kind of rows")
+
+
+def _as_completions(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return pairs with what was chosen as ``completion`` and ``rejected`` as lists; other rows as they are."""
+    if "chosen" not in frame.columns:
+        return frame
+    rejected = pl.col("rejected")
+    if frame["rejected"].dtype == pl.String:
+        rejected = pl.concat_list(rejected)
+    return frame.rename({"chosen": "completion"}).with_columns(rejected)
 
 
 def _require_answers(frame: pl.DataFrame, source: str) -> None:
-    blank = frame.filter(pl.col("completion").fill_null("").str.strip_chars() == "")
+    none = _is_blank(pl.col("completion"))
+    if "rejected" in frame.columns:
+        none |= pl.col("rejected").list.eval(_is_blank(pl.element())).list.all().fill_null(True)
+    blank = frame.filter(none)
     if len(blank):
         raise DataError(
             f"row {blank[ROW][0] + 1} of {source} has no answer"
@@ -111,3 +130,7 @@ def _require_answers(frame: pl.DataFrame, source: str) -> None:
             expected="a text in each",
             cure="mend or drop what has none",
         )
+
+
+def _is_blank(text: pl.Expr) -> pl.Expr:
+    return text.fill_null("").str.strip_chars() == ""

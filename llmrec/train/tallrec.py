@@ -18,12 +18,14 @@ from accelerate.utils import set_seed
 from numpy.typing import NDArray
 
 from llmrec.data.files import read_json, write_json
+from llmrec.errors import ConfigError
 from llmrec.eval.yes_no import Predictions
 from llmrec.eval.yes_no_compare import evaluate_yes_no
 from llmrec.llm.answer_head import AnswerHead
 from llmrec.llm.models import resolve_model
 from llmrec.llm.tokens import PromptTokenizer
 from llmrec.train.claim import claim, require_same, require_same_rows
+from llmrec.train.counting import count_rows, digests
 from llmrec.train.lora import add_adapter, load_base, require_base, save_adapter
 from llmrec.train.processes import join, together
 from llmrec.train.recipe import TallrecRecipe
@@ -52,6 +54,7 @@ def tune(recipe: TallrecRecipe, *, report: Report | None = None) -> Tuned:
     start = time.perf_counter()
     join(recipe.device)
     with together():
+        _require_names(recipe)
         require_same(recipe)
         before = read_tuned(recipe)
     if before is not None:
@@ -59,7 +62,7 @@ def tune(recipe: TallrecRecipe, *, report: Report | None = None) -> Tuned:
     with together():
         tokens = PromptTokenizer(resolve_model(recipe.model))
         jobs, test = _load(recipe, tokens)
-        rows = _digests(jobs, test)
+        rows = digests(jobs, test)
         require_same_rows(recipe.out, rows)
         require_base(recipe)
     with together():
@@ -75,7 +78,7 @@ def tune(recipe: TallrecRecipe, *, report: Report | None = None) -> Tuned:
         scores = log_odds(model.eval(), head, test, padding(tokens), 2 * recipe.stages[-1].batch_size)
         predictions = _predictions(test, scores)
     found = None if predictions is None else evaluate_yes_no({"tuned": predictions})
-    result = Tuned(recipe.out / ADAPTER, history, _counts(jobs, test), found, time.perf_counter() - start)
+    result = Tuned(recipe.out / ADAPTER, history, count_rows(jobs, test), found, time.perf_counter() - start)
     save_adapter(model, result.adapter, tokens.name)
     if PartialState().is_main_process:
         if predictions is not None:
@@ -84,12 +87,19 @@ def tune(recipe: TallrecRecipe, *, report: Report | None = None) -> Tuned:
     return result
 
 
+def _require_names(recipe: TallrecRecipe) -> None:
+    """Raise a ConfigError where two stages have one name."""
+    names = [stage.name for stage in recipe.stages]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"stages {', '.join(names)}", expected="a name of its own for each", cure="rename one")
+
+
 def _run(
     model: Any,  # noqa: ANN401 - peft's models are untyped
     head: AnswerHead,
     tokens: PromptTokenizer,
     recipe: TallrecRecipe,
-    job: Job,
+    job: Job[TokenRows],
     report: Report | None,
 ) -> Log:
     """Run a stage, unless it is over, and keep the adapter that it leaves; return its log."""
@@ -103,16 +113,16 @@ def _run(
     return history
 
 
-def _is_over(job: Job) -> bool:
+def _is_over(job: Job[TokenRows]) -> bool:
     return (job.folder / ADAPTER).is_dir()
 
 
-def _latest(jobs: list[Job]) -> Path | None:
+def _latest(jobs: list[Job[TokenRows]]) -> Path | None:
     """Return the adapter of the last stage that is over."""
     return next((job.folder / ADAPTER for job in reversed(jobs) if _is_over(job)), None)
 
 
-def _load(recipe: TallrecRecipe, tokens: PromptTokenizer) -> tuple[list[Job], TokenRows | None]:
+def _load(recipe: TallrecRecipe, tokens: PromptTokenizer) -> tuple[list[Job[TokenRows]], TokenRows | None]:
     """Return all stages with their rows, and the rows of the test, checked."""
     length = min(recipe.max_length, tokens.context or recipe.max_length)
     jobs = []
@@ -133,29 +143,3 @@ def _load(recipe: TallrecRecipe, tokens: PromptTokenizer) -> tuple[list[Job], To
 def _predictions(rows: TokenRows, scores: NDArray[np.float64]) -> Predictions:
     """Return the scores with the questions that they answer; ``row`` is that of the source."""
     return Predictions.of(rows.frame.with_columns(row=pl.col(ROW)), scores, where="the test")
-
-
-def _digests(jobs: list[Job], test: TokenRows | None) -> dict[str, str]:
-    """Return the digest of the rows of each stage's parts and of the test."""
-    parts: dict[str, TokenRows | None] = {"test": test}
-    for job in jobs:
-        parts |= {f"{job.stage.name}.train": job.rows, f"{job.stage.name}.valid": job.valid}
-    return {name: rows.digest() for name, rows in parts.items() if rows is not None}
-
-
-def _counts(jobs: list[Job], test: TokenRows | None) -> dict[str, dict[str, int]]:
-    """Return how many rows each stage and the test have, and what was left out, by reason."""
-    counts = {}
-    for job in jobs:
-        parts = {"train": job.rows} if job.valid is None else {"train": job.rows, "valid": job.valid}
-        counts[job.stage.name] = {part: len(rows) for part, rows in parts.items()} | _left_out(parts)
-    return counts if test is None else {**counts, "test": {"test": len(test)} | _left_out({"test": test})}
-
-
-def _left_out(parts: dict[str, TokenRows]) -> dict[str, int]:
-    return {
-        name if part == "train" else f"{part}_{name}": count
-        for part, rows in parts.items()
-        for name, count in rows.counts.items()
-        if count
-    }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +10,10 @@ import torch
 from torch.nn import functional
 from transformers import EvalPrediction
 
-from llmrec.errors import TrainingError
 from llmrec.eval.yes_no import auc
 from llmrec.llm.answer_head import AnswerHead
-from llmrec.train.packages import datasets, peft_helpers, trl
-from llmrec.train.processes import together
+from llmrec.train.finite import Finite, precision
+from llmrec.train.packages import datasets, trl
 from llmrec.train.rows import TokenRows
 
 IGNORED = -100
@@ -74,7 +71,7 @@ class AnswerTrainer(trl.SFTTrainer):  # type: ignore[misc] # trl is untyped
     ) -> None:
         self.head, self.rows, self.valid, self.mixed = head, rows, valid, mixed
         self.yes_no = None if valid is None or valid.labels is None else valid.first_tokens()
-        self._update: list[int] = []  # rows since the last update
+        self.finite = Finite(rows, valid, settings["args"].output_dir)
         super().__init__(
             **settings,
             train_dataset=_to_dataset(rows),
@@ -95,51 +92,25 @@ class AnswerTrainer(trl.SFTTrainer):  # type: ignore[misc] # trl is untyped
         Raises:
             TrainingError: it is not finite.
         """
-        wanted, answers = _answers(inputs["labels"])
-        with self._precision(model):
+        wanted, answers = answers_of(inputs["labels"])
+        with precision(model, self.args.device.type, mixed=self.mixed):
             logits = self.head.logits(model, _read(inputs), wanted).float()
         total = functional.cross_entropy(logits, answers, reduction="sum")
         loss = total / (len(answers) if num_items_in_batch is None else num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # its gradients are averaged over the processes
-        with together():
-            self._require_finite(float(total.detach()), inputs["numbers"].tolist())
+        training, step = self.model.training, self.state.global_step
+        self.finite.require_loss(float(total.detach()), inputs["numbers"].tolist(), step=step, training=training)
         return (loss, logits) if return_outputs else loss
 
-    @contextmanager
-    def _precision(self, model: torch.nn.Module) -> Iterator[None]:
-        """Let layers of an adapter take what they are given, and multiply in bfloat16, where that is wanted."""
-        kept = peft_helpers.disable_input_dtype_casting(model, active=self.mixed)
-        with kept, torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.mixed):
-            yield
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, unless an update's gradient was not finite: its weights are no longer, and must not be saved.
+        """Log, unless an update's gradient was not finite.
 
         Raises:
             TrainingError: so it was.
         """
-        if not math.isfinite(logs.get("grad_norm", 0.0)):
-            raise self._diverged(f"gradient of norm {logs['grad_norm']} at step {self.state.global_step}", self._update)
-        if "loss" in logs:
-            self._update = []
+        self.finite.require_gradient(logs, self.state.global_step)
         super().log(logs, start_time)
-
-    def _require_finite(self, total: float, numbers: list[int]) -> None:
-        if self.model.training:
-            self._update += numbers
-        if not math.isfinite(total):
-            step = self.state.global_step + self.model.training
-            raise self._diverged(f"loss {total} at step {step}", numbers)
-
-    def _diverged(self, found: str, numbers: list[int]) -> TrainingError:
-        rows, batch = (self.rows, "batch") if self.model.training or self.valid is None else (self.valid, "validation")
-        return TrainingError(
-            f"{found}, in the {batch} of rows {rows.name(numbers)}",
-            expected="a finite number",
-            cure=f"lower learning_rate or take dtype=float32, with another out; checkpoints before it are kept in "
-            f"{self.args.output_dir}",
-        )
 
     def prediction_step(
         self,
@@ -156,7 +127,7 @@ class AnswerTrainer(trl.SFTTrainer):  # type: ignore[misc] # trl is untyped
             return loss, None, None
         first = _first_places(inputs["labels"])
         no, yes = self.yes_no
-        right = _answers(inputs["labels"])[1][first] == yes
+        right = answers_of(inputs["labels"])[1][first] == yes
         return loss, logits[first, yes] - logits[first, no], right
 
 
@@ -175,7 +146,7 @@ def _read(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: inputs[name] for name in ("input_ids", "attention_mask")}
 
 
-def _answers(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def answers_of(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return where an answer's token is to be foretold, bool (rows, length), and these tokens, row by row."""
     wanted = torch.zeros_like(labels, dtype=torch.bool)
     wanted[:, :-1] = labels[:, 1:] != IGNORED

@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,30 @@ from llmrec.errors import DataError
 Report = Callable[[int, int, str], None]
 """Called with updates done, updates in all of a stage, and a text on how it goes."""
 _TALKATIVE = ("transformers", "trl", "accelerate", "peft")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at validation may go by.
+
+    Attributes:
+        name: as trainers call it.
+        word: as people do.
+        sign: 1 where more is better, else -1.
+    """
+
+    name: str
+    word: str
+    sign: int
+
+    @property
+    def key(self) -> str:
+        """Its name in a log."""
+        return f"eval_{self.name}"
+
+
+LOOKS = (Look("auc", "AUC", 1), Look("accuracy", "accuracy", 1), Look("reward", "reward", 1), Look("loss", "loss", -1))
+"""The first that a log has is what the stage went by."""
 _STATE, _STOPPER = "trainer_state.json", "EarlyStoppingCallback"
 
 
@@ -35,7 +60,7 @@ class Watcher(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, **more: Any) -> None:  # noqa: ANN401, ARG002 - as it is called
         """Remember the newest loss or validation metric."""
         logs = more["logs"]
-        for name, word in (("loss", "loss"), ("eval_auc", "valid AUC"), ("eval_loss", "valid loss")):
+        for name, word in (("loss", "loss"), *((look.key, f"valid {look.word}") for look in LOOKS)):
             if name in logs:
                 self.said = f"{self.name}, {word} {logs[name]:.4f}"
                 break

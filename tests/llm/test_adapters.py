@@ -10,9 +10,9 @@ from lora import change_config, change_weights, make_adapter
 from llmrec.config import Part
 from llmrec.errors import ConfigError, EngineError, MissingPackageError, ModelError
 from llmrec.llm.adapters import resolve_adapter, write_adapter_base
+from llmrec.llm.make import make_engine
 from llmrec.llm.models import model_identity
 from llmrec.llm.vllm import _lora_options
-from llmrec.rank.make import make_engine
 from llmrec.testing import expect_error
 
 QUERY = "base_model.model.model.layers.0.self_attn.q_proj"

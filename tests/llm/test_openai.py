@@ -11,11 +11,11 @@ from local_server import chat, serving, text_reply, toy_completions
 from llmrec.config import Part
 from llmrec.errors import ConfigError, EngineError, MissingPackageError
 from llmrec.llm.cache import CachedEngine
+from llmrec.llm.make import make_engine
 from llmrec.llm.models import EMBEDDED_MODEL, resolve_model
 from llmrec.llm.openai import OpenAIConfig, OpenAIEngine
 from llmrec.llm.tokens import PromptTokenizer
 from llmrec.protocols import Completion, Prompt, Sampling, Usage
-from llmrec.rank.make import make_engine
 from llmrec.testing import EngineContract, expect_error
 
 

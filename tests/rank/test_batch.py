@@ -10,7 +10,8 @@ from polars.testing import assert_frame_equal
 from llmrec.config import Part, make_config
 from llmrec.errors import ConfigError, DataError, EngineError, MissingPackageError, ModelError, UnknownNameError
 from llmrec.llm.fake import FakeConfig, FakeEngine
-from llmrec.rank.batch import RankRecipe, make_engine, make_ranker, rank_batch, rank_head
+from llmrec.llm.make import make_engine
+from llmrec.rank.batch import RankRecipe, make_ranker, rank_batch, rank_head
 from llmrec.rank.likelihood import LikelihoodConfig, LikelihoodRanker
 from llmrec.rank.listwise import ListwiseRanker
 from llmrec.testing import expect_error

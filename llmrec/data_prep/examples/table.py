@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,7 +150,7 @@ class Examples:
             ) from None
         if text.lstrip().startswith("["):
             return cls(_from_tallrec(text, str(path)))
-        return cls(_from_lines(text, str(path)))
+        return cls(_table(list(read_lines(text.split("\n"), str(path))), str(path)))
 
 
 def make_frame(columns: Mapping[str, Sequence[Any] | pl.Series]) -> pl.DataFrame:
@@ -173,9 +173,17 @@ def _dropped(counts: Mapping[str, int]) -> list[str]:
     return [f"{counts[key]:,} {words}" for key, words in _DROPPED.items() if counts.get(key)]
 
 
-def _from_lines(text: str, where: str) -> pl.DataFrame:
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
+def read_lines(lines: Iterable[str], where: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON object of each line that is not blank.
+
+    Args:
+        lines: of a file.
+        where: what it is called in messages.
+
+    Raises:
+        DataError: a line is no JSON object with a text ``prompt``.
+    """
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -184,8 +192,7 @@ def _from_lines(text: str, where: str) -> pl.DataFrame:
             raise _broken(f"{where} line {number} ({error})") from None
         if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
             raise _broken(f"{where} line {number} has no text 'prompt': {line[:60]!r}")
-        rows.append(row)
-    return _table(rows, where)
+        yield row
 
 
 def _from_tallrec(text: str, where: str) -> pl.DataFrame:

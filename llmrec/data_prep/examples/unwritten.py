@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec
 
@@ -57,6 +57,10 @@ class Unwritten:
         """
         frame, _, counts = self.write_rows(np.arange(len(self)))
         return Examples(frame, {**self.counts, **counts})
+
+    def without_answers(self) -> Unwritten:
+        """Return the same prompts for somebody else to answer: answers take no room, and rows without one are kept."""
+        return replace(self, draft=replace(self.draft, answers=lambda _: [""]), rejected=0)
 
     def write_rows(self, numbers: NDArray[np.int64]) -> tuple[pl.DataFrame, NDArray[np.int64], Counts]:
         """Return some rows in words, the numbers (m,) of those that were kept, and how many were dropped or cut.

@@ -16,11 +16,12 @@ from llmrec.data import Candidates, Dataset, Queries, Split, Targets
 from llmrec.data.files import cache_folder, read_parquet
 from llmrec.errors import ConfigError, DataError
 from llmrec.llm.cache import CachedEngine
+from llmrec.llm.make import make_engine
 from llmrec.prompts.template import load_template
 from llmrec.rank.compare.recipe import with_setting
 from llmrec.rank.compare.recording import Exchange, RecordingEngine
 from llmrec.rank.compare.trial import serving_strategies
-from llmrec.rank.make import make_engine, make_ranker
+from llmrec.rank.make import make_ranker
 
 
 class RenderRecipe(Config):

@@ -15,11 +15,12 @@ from llmrec.data import Candidates, Dataset, Split, Targets
 from llmrec.data.files import cache_folder, read_json, read_parquet, write_json
 from llmrec.errors import DataError, LlmrecError
 from llmrec.llm.cache import CachedEngine
+from llmrec.llm.make import make_engine
 from llmrec.protocols import Usage
 from llmrec.rank.batch import rank_head
 from llmrec.rank.compare.recipe import CompareRecipe, Price, Variant, resolved
 from llmrec.rank.compare.recording import Exchange, RecordingEngine
-from llmrec.rank.make import make_engine, make_ranker
+from llmrec.rank.make import make_ranker
 
 Report = Callable[[int, int, str], None]
 """Called with prompts done, all prompts of this call, and the variant's name."""

@@ -1,0 +1,1 @@
+"""GIRL: texts that say what a user wants, how good they are, and what they are good for."""
