@@ -3,10 +3,11 @@
     python benchmarks/next_item.py --data FOLDER [--rows 2000] [--seed 0] [--runs runs/next-item]
         [--part test] [--sasrec runs/recall/sasrec]
 
-The model learns from each user's sequence without the last two items: rows of 20 titles as history and the next 20 as
-the answer. Validation is the loss of 100 users' second-last items, which ``--part valid`` also ranks: choose there.
-``--sasrec`` is a model that ``recall.py --films 1m --models sasrec --keep runs/recall`` fitted on the same part; how
-much it and the language model count is fitted on the second-last items, of the same users. A killed call goes on.
+The model learns from each user's sequence without the last two items: rows of some titles as history and the next as
+the answer. Titles are written without their year, as LLMRank writes them: of ten tokens a year takes six. Validation is
+the loss of 100 users' second-last items, which ``--part valid`` also ranks: choose there. ``--sasrec`` is a model that
+``recall.py --films 1m --models sasrec --keep runs/recall`` fitted on the same part; how much it and the language model
+count is fitted on the second-last items, of the same users. A killed call goes on.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from llmrec.train.recipe import TallrecRecipe
 from llmrec.train.tallrec import tune
 
 HISTORY = 20
+"""Titles that a ranking reads."""
+ROW = {"history": 10, "titles": 40}
+"""What an example of the training part reads and answers."""
 METRICS = ("ndcg@1", "ndcg@10")
 
 
@@ -43,14 +47,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("LLMREC_DATA", "../shared/data")))
     parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--rank", type=int, default=32, help="of the adapter")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/next-item"))
     parser.add_argument("--part", choices=("test", "valid"), default="test")
     parser.add_argument("--dtype", default="auto", help="of the base model")
     parser.add_argument("--sasrec", type=Path, help="folder of a fitted SASRec")
     arguments = parser.parse_args()
-    protocol = Protocol.read(arguments.data)
+    protocol = Protocol.read(arguments.data, style="natural")
     adapter = tuned(protocol, arguments)
     engine = TransformersEngine(TransformersConfig(adapter=str(adapter), dtype=arguments.dtype))
     ranker = LikelihoodRanker(engine, protocol.titles, LikelihoodConfig(history=HISTORY))
@@ -70,13 +75,13 @@ def main() -> None:
 
 def tuned(protocol: Protocol, arguments: argparse.Namespace) -> Path:
     """Tune, or take what an earlier call has tuned; return the adapter's folder."""
-    out = arguments.runs / f"{arguments.rows}-{arguments.learning_rate:g}-{arguments.seed}"
+    out = arguments.runs / f"{arguments.rows}-{arguments.learning_rate:g}-{arguments.rank}-{arguments.seed}"
     if (out / "run.json").is_file():
         return out / "adapter"
     files = arguments.runs / "train.jsonl", arguments.runs / "valid.jsonl"
     if not all(path.is_file() for path in files):
         train, (targets, _) = protocol.train(), protocol.asked(100, "valid")
-        next_item(train, titles=20, history=HISTORY).save(files[0])
+        next_item(train, **ROW).save(files[0])
         asked = {"prompt": [], "system": [""] * 100, "completion": []}
         for history, (truth, *_) in zip(targets.queries.last(HISTORY).lists(), targets.relevant, strict=True):
             asked["prompt"].append("".join(f"{protocol.titles[item]}\n" for item in history))
@@ -93,7 +98,14 @@ def tuned(protocol: Protocol, arguments: argparse.Namespace) -> Path:
     }
     recipe = make_config(
         TallrecRecipe,
-        {"out": out, "dtype": arguments.dtype, "seed": arguments.seed, "max_length": 800, "stages": [stage]},
+        {
+            "out": out,
+            "dtype": arguments.dtype,
+            "seed": arguments.seed,
+            "max_length": 800,
+            "lora": {"rank": arguments.rank, "alpha": 2 * arguments.rank},
+            "stages": [stage],
+        },
     )
     start = time.perf_counter()
     tune(recipe, report=lambda done, of, text: print(f"    {done} of {of}: {text}", flush=True))

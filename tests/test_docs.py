@@ -3,6 +3,7 @@
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,12 @@ def test_each_recipe_begins_with_its_command():
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert first.startswith("# llmrec "), path
         assert f"configs/{path.name}" in first
+
+
+def test_what_the_package_needs_beside_its_code_is_shipped():
+    package = ROOT / "llmrec"
+    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["llmrec"]
+    for path in package.rglob("*"):
+        if path.is_file() and path.suffix not in {".py", ".pyc"}:
+            name = path.relative_to(package)
+            assert any(path in set(package.glob(pattern)) for pattern in shipped), name
