@@ -180,9 +180,9 @@ def _run(
     train: Callable[[C, Report | None], D],
 ) -> D | None:
     """Run a recipe and say where its result is; return it in the process that reports, None in others."""
-    overrides = as_overrides({"out": out, "model": model})
+    overrides = [*as_overrides({"out": out, "model": model}), *(override or ())]
     with one_voice():
-        recipe = load_config(kind, config, [*overrides, *(override or ())])
+        recipe = load_config(kind, config, overrides)
     with progress(f"train {name}") if is_first() else nullcontext() as meter:
         done = train(recipe, meter)
     if not is_first():

@@ -32,7 +32,7 @@ def token_logprobs(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
 
 def entropies(logits: torch.Tensor) -> torch.Tensor:
     """Return the entropy in nats of each position's distribution, flat, from logits (n, vocabulary)."""
-    return torch.cat([_entropies(block) for block in logits.split(_ROWS_AT_ONCE)])
+    return torch.cat([_entropies(block) for block in torch.split(logits, _ROWS_AT_ONCE)])
 
 
 def _entropies(logits: torch.Tensor) -> torch.Tensor:
