@@ -85,9 +85,9 @@ def test_no_other_row_is_put_into_words(made, tokens, monkeypatch):
     """The budget counts the tokens of each prompt that is written, the encoder reads each that is left."""
     _, load = made(all_films(40))
     texts, prompts = [], []
-    count, encode = tokens.count, tokens.encode
+    count, encode = tokens.count, tokens.encode_whole
     monkeypatch.setattr(tokens, "count", lambda asked: texts.extend(asked) or count(asked))
-    monkeypatch.setattr(tokens, "encode", lambda prompt, **more: prompts.append(prompt) or encode(prompt, **more))
+    monkeypatch.setattr(tokens, "encode_whole", lambda prompt: prompts.append(prompt) or encode(prompt))
     load(rows=6)
     assert (len(texts), len(prompts)) == (6, 6)
     load()
