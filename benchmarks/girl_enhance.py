@@ -27,59 +27,28 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from girl_data import PARTS, asked, read_cvs, read_postings
 from tiger import load
 
 from llmrec.config import make_config
 from llmrec.data import Split, Targets
 from llmrec.data_prep.examples import ExamplesRecipe, make_examples
-from llmrec.data_prep.job_texts import merged
 from llmrec.eval.report import print_table
 from llmrec.generate.enhance_recipe import EnhanceRecipe
 from llmrec.generate.enhance_run import Enhanced, enhance
-from llmrec.prompts.template import clean_text, load_template
 
-PARTS = ("train", "valid", "test")
-SHARES = (0.7, 0.85)
 CHARACTERS = 4000
-CATEGORIES = (
-    *("ACCOUNTANT", "ADVOCATE", "SALES", "BANKING", "CONSTRUCTION", "CONSULTANT", "DESIGNER"),
-    *("INFORMATION-TECHNOLOGY", "FINANCE", "FITNESS", "HEALTHCARE", "HR", "SALES", "TEACHER"),
-)
-"""Of each posting of job_descriptions.csv, in its order; the account executive sells, as the sales associate does."""
 EXAMPLES = {"kind": "describe-item", "history": 10, "ties": "order"}
-
-
-def read_cvs(folder: Path, seed: int) -> pl.DataFrame:
-    """Return user, category, text and part of each different CV, split by person."""
-    files = sorted((folder / "pdf_extracted_data").glob("*.csv"))
-    rows = pl.concat(pl.read_csv(path, infer_schema=False) for path in files).fill_null("")
-    rows = rows.filter(pl.col("Job Role").is_in(list(CATEGORIES)))
-    text = pl.concat_str(pl.lit("Skills: "), "Skills", pl.lit("\nEducation: "), "Education")
-    cvs = rows.select(user="PDF File Name", category="Job Role", text=text)
-    cvs = cvs[merged(cvs, ["text"])[1]].unique("user", keep="first", maintain_order=True)
-    place = np.random.default_rng(seed).permutation(len(cvs)) / len(cvs)
-    return cvs.with_columns(part=pl.Series(PARTS).gather(np.searchsorted(SHARES, place, side="right")))
 
 
 def write_jobs(folder: Path, out: Path, seed: int) -> dict[str, Any]:
     """Write each part's pairs as labelled examples and return what the recipe says of them."""
-    cvs, template = read_cvs(folder, seed), load_template("cv-posting")
-    postings = pl.read_csv(folder / "job_descriptions.csv").with_columns(category=pl.Series(CATEGORIES))
-    texts = [clean_text(text, limit=CHARACTERS) for text in cvs["text"]]
-    prompts = [template.render_cleaned({"document": text}) for text in texts]
-    said = cvs.with_columns(
-        system=pl.Series([prompt.system for prompt in prompts]),
-        prompt=pl.Series([f"{prompt.system}\n\n{prompt.user}" for prompt in prompts]),
-    )
-    about = postings.with_row_index("item").select(
-        "item",
-        of="category",
-        completion=pl.concat_str(pl.lit("\n"), "position_title", pl.lit("\n"), "job_description"),
-    )
-    pairs = said.join(about, how="cross").with_columns(label=pl.col("category") == pl.col("of"))
+    cvs, postings = asked(read_cvs(folder, seed), limit=CHARACTERS), read_postings(folder)
+    pairs = cvs.join(postings.rename({"category": "of"}), how="cross")
+    pairs = pairs.with_columns(label=pl.col("category") == pl.col("of"))
+    out.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         rows = pairs.filter(part=part).select("prompt", "system", "completion", "label", "user", "item")
-        out.mkdir(parents=True, exist_ok=True)
         rows.write_ndjson(out / f"{part}.jsonl")
     print(f"jobs: {dict(cvs.group_by('part').len().iter_rows())} CVs, {len(postings)} postings", flush=True)
     return {"texts_by": "user", **{part: str(out / f"{part}.jsonl") for part in PARTS}}

@@ -1,6 +1,6 @@
 """TALLRec on clicks and purchases: the tuned model against popularity and itself before tuning, paired.
 
-    python benchmarks/tallrec_clicks.py mind --data FOLDER [--rows 2000] [--seed 0] [--runs runs/tallrec-clicks]
+    python benchmarks/tallrec_clicks.py mind --data FOLDER [--objective next-item] [--rows 2000] [--runs FOLDER]
     python benchmarks/tallrec_clicks.py industrial --data FOLDER
 
 ``mind``: FOLDER's ``mind-sample`` holds 5,000 impressions of MIND-small's training part, and 100 others of 10 news each
@@ -8,8 +8,10 @@ whose titles are all known: the test. Of the 5,000 only news with a title are ke
 and another news left; the last tenth of these in time is validation. ``industrial``: ``amazon-industrial``, the parts
 that ``tiger.py`` describes; is the next product this one, or one drawn at random? 500 test targets, two rows each.
 
-A question is asked as ``llmrec rank --strategy pointwise`` asks it. Epochs and learning rate were chosen on validation;
-``--part valid`` reports on it. A killed call goes on where it stopped.
+``--objective yes-no`` asks what ``llmrec rank --strategy pointwise`` asks; ``next-item`` learns each next title of a
+list of clicks or purchases, and scores as ``--strategy likelihood --set score=calibrated`` does: what a title's
+log-probability gains by the history. Each is compared with the model before tuning, asked alike, and with popularity.
+Epochs and learning rate were chosen on validation; ``--part valid`` reports on it. A killed call goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,29 +28,55 @@ from tiger import load
 
 from llmrec.classic.recall.base.history import popularity
 from llmrec.config import make_config
-from llmrec.data import Dataset, Queries, Targets
-from llmrec.data_prep.examples import Examples, yes_no_from_impressions
+from llmrec.data import Candidates, Dataset, Queries, Targets
+from llmrec.data_prep.examples import Examples, next_item, yes_no_from_impressions
+from llmrec.data_prep.examples.unwritten import Unwritten
 from llmrec.data_prep.mind import load_mind
 from llmrec.eval.yes_no import Predictions
 from llmrec.eval.yes_no_compare import evaluate_yes_no
 from llmrec.llm.transformers import TransformersConfig, TransformersEngine
+from llmrec.rank.likelihood import LikelihoodConfig, LikelihoodRanker
 from llmrec.rank.yes_no import score_yes_no
 from llmrec.train.recipe import TallrecRecipe
 from llmrec.train.tallrec import tune
 
 TEMPLATE = "pointwise-yes-no"
-TUNING = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 8, "evaluate_every": 40, "patience": None}
+TUNING = {
+    "yes-no": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 8, "evaluate_every": 40, "patience": None},
+    "next-item": {"epochs": 1, "learning_rate": 5e-4, "batch_size": 8, "evaluate_every": 20, "patience": None},
+}
 HISTORY = {"mind": 10, "industrial": 5}
 """Titles that a question reads."""
+TITLES = 20
+"""Of an answer, where the next ones are learnt."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Yes/no questions, in words, and as histories and items."""
+
+    examples: Examples
+    titles: list[str]
+    queries: Queries
+    items: np.ndarray
+
+    @classmethod
+    def of(cls, drafted: Unwritten, wanted: np.ndarray | None = None) -> Asked:
+        """Return some of the rows; None takes all."""
+        rows = np.arange(len(drafted)) if wanted is None else np.flatnonzero(wanted)
+        frame, kept, _ = drafted.write_rows(rows)
+        queries = Queries(drafted.rows.users[kept], drafted.rows.history[kept])
+        return cls(Examples(frame), drafted.data.titles(), queries, drafted.items[kept])
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Rows to learn from, to choose by and to report on, with how popular the training part finds an item."""
+    """Rows to learn from, to choose by and to report on, with the training part."""
 
     train: Examples
-    valid: Examples
-    test: Examples
+    valid: Asked
+    test: Asked
+    data: Dataset
     popularity: dict[str, int]
 
 
@@ -56,7 +84,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", choices=HISTORY)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("LLMREC_DATA", "../shared/data")))
-    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--objective", choices=TUNING, default="next-item")
+    parser.add_argument("--rows", type=int, default=2000, help="at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/tallrec-clicks"))
     parser.add_argument("--part", choices=("test", "valid"), default="test")
@@ -65,13 +94,14 @@ def main() -> None:
     runs = arguments.runs / arguments.set
     asked = mind(arguments.data, runs) if arguments.set == "mind" else industrial(arguments.data)
     adapter = tuned(asked, arguments, runs)
-    examples = getattr(asked, arguments.part)
+    part: Asked = getattr(asked, arguments.part)
+    examples = part.examples
     counts = [asked.popularity.get(str(item), 0) for item in examples.frame["item"]]
     rows = examples.frame.with_columns(row=pl.int_range(pl.len()))
     methods = {
         "popularity": Predictions.of(rows, np.log1p(np.array(counts, np.float64))),
-        "zero-shot": scores(examples, None, arguments),
-        "tuned": scores(examples, adapter, arguments),
+        "zero-shot": scores(part, None, arguments),
+        "tuned": scores(part, adapter, arguments),
     }
     for baseline in ("popularity", "zero-shot"):
         found = evaluate_yes_no(methods, baseline=baseline)
@@ -79,29 +109,47 @@ def main() -> None:
             print(found.evaluation.table.filter(pl.col("metric").is_in(["auc", "gauc"])))
 
 
-def scores(examples: Examples, adapter: Path | None, arguments: argparse.Namespace) -> Predictions:
+def scores(part: Asked, adapter: Path | None, arguments: argparse.Namespace) -> Predictions:
     name = None if adapter is None else str(adapter)
     engine = TransformersEngine(TransformersConfig(adapter=name, dtype=arguments.dtype))
-    return score_yes_no(engine, examples)
+    if arguments.objective == "yes-no":
+        return score_yes_no(engine, part.examples)
+    settings = LikelihoodConfig(score="calibrated", history=HISTORY[arguments.set])
+    ranker = LikelihoodRanker(engine, part.titles, settings)
+    items = part.items[:, None]
+    found = ranker.rank(part.queries, Candidates(items, np.full(items.shape, np.nan, np.float32)))
+    rows = part.examples.frame.with_columns(row=pl.int_range(pl.len()))
+    return Predictions.of(rows, found.scores[:, 0].astype(np.float64))
 
 
 def tuned(asked: Questions, arguments: argparse.Namespace, runs: Path) -> Path:
     """Tune, or take what an earlier call has tuned; return the adapter's folder."""
-    out = runs / f"{arguments.rows}-{arguments.seed}"
+    out = runs / f"{arguments.objective}-{arguments.rows}-{arguments.seed}"
     if (out / "run.json").is_file():
         return out / "adapter"
-    files = {part: getattr(asked, part).save(runs / f"{part}.jsonl") for part in ("train", "valid")}
+    learnt = parts_to_learn(asked, arguments)
+    files = {part: rows.save(runs / f"{arguments.objective}.{part}.jsonl") for part, rows in learnt.items()}
     train = {"file": files["train"], "repeats": True}
-    if arguments.rows < len(asked.train):
+    if arguments.rows < len(learnt["train"]):
         train["rows"] = arguments.rows
-    stage = {"train": [train], "valid": {"file": files["valid"], "repeats": True}, **TUNING}
-    recipe = make_config(
-        TallrecRecipe, {"out": out, "dtype": arguments.dtype, "seed": arguments.seed, "stages": [stage]}
-    )
+    stage = {"train": [train], "valid": {"file": files["valid"], "repeats": True}, **TUNING[arguments.objective]}
+    settings = {"out": out, "dtype": arguments.dtype, "seed": arguments.seed, "max_length": 1024, "stages": [stage]}
     start = time.perf_counter()
-    tune(recipe, report=lambda done, of, text: print(f"    {done} of {of}: {text}", flush=True))
+    tune(
+        make_config(TallrecRecipe, settings),
+        report=lambda done, of, text: print(f"    {done} of {of}: {text}", flush=True),
+    )
     print(f"    tuned in {time.perf_counter() - start:,.0f} s", flush=True)
     return out / "adapter"
+
+
+def parts_to_learn(asked: Questions, arguments: argparse.Namespace) -> dict[str, Examples]:
+    """Return what is tuned on and what chooses; for next items that is one user in twenty."""
+    if arguments.objective == "yes-no":
+        return {"train": asked.train, "valid": asked.valid.examples}
+    rows = next_item(asked.data, titles=TITLES, history=HISTORY[arguments.set], ties="order").frame
+    chooses = pl.col("user").hash(0) % 20 == 0
+    return {"train": Examples(rows.filter(~chooses)), "valid": Examples(rows.filter(chooses))}
 
 
 def mind(data: Path, runs: Path) -> Questions:
@@ -123,13 +171,15 @@ def mind(data: Path, runs: Path) -> Questions:
         (place / "behaviors.tsv").write_text("".join(kept))
         parts[part] = load_mind(place, times="clock" if part == "train" else "order")
     options = {"template": TEMPLATE, "history": HISTORY["mind"]}
-    train, shown = parts["train"], parts["train"].impressions
-    cut = int(np.sort(shown.times)[int(0.9 * len(shown))])
-    before, after = pl.col("time") < cut, pl.col("time") >= cut
+    train, moments = parts["train"], parts["train"].impressions.times
+    cut = int(np.sort(moments)[int(0.9 * len(moments))])
+    before = train.interactions.select(train.interactions.times < cut)
+    valid = yes_no_from_impressions.draft(train, per_click=4, **options)
     return Questions(
-        Examples(yes_no_from_impressions(train, per_click=2, **options).frame.filter(before)),
-        Examples(yes_no_from_impressions(train, per_click=4, **options).frame.filter(after)),
-        yes_no_from_impressions(parts["test"], per_click=9, **options),
+        Examples(yes_no_from_impressions(train, per_click=2, **options).frame.filter(pl.col("time") < cut)),
+        Asked.of(valid, valid.rows.times >= cut),
+        Asked.of(yes_no_from_impressions.draft(parts["test"], per_click=9, **options)),
+        replace(train, interactions=before),
         by_item(train),
     )
 
@@ -152,10 +202,12 @@ def industrial(data: Path) -> Questions:
     """Return the questions on products."""
     train, _, targets = load(data / "amazon-industrial")
     options = {"negatives": "random", "template": TEMPLATE, "history": HISTORY["industrial"]}
+    draft = yes_no_from_impressions.draft
     return Questions(
         yes_no_from_impressions(train, targets=each_event(train), **options),
-        yes_no_from_impressions(train, targets=targets["valid"].sample(300, seed=0), seed=1, **options),
-        yes_no_from_impressions(train, targets=targets["test"].sample(500, seed=0), seed=2, **options),
+        Asked.of(draft(train, targets=targets["valid"].sample(300, seed=0), seed=1, **options)),
+        Asked.of(draft(train, targets=targets["test"].sample(500, seed=0), seed=2, **options)),
+        train,
         by_item(train),
     )
 
