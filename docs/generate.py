@@ -13,6 +13,8 @@ from llmrec.cli import COMMANDS
 SUB = {
     "prepare": ["movielens", "mind", "amazon", "jobs", "table", "sequences"],
     "data": ["describe"],
+    "train": ["tallrec", "sft", "reward", "ppo", "grpo", "rloo", "dpo", "merge"],
+    "prompts": ["list", "show", "render", "compare"],
     "recall": ["fit", "recommend", "shown", "list"],
 }
 HERE = Path(__file__).parent

@@ -25,7 +25,7 @@ COMMANDS = {
     "recall": "Fit classic recall and write candidates.",
     "rank": "Rank candidates with a language model, in one resumable batch.",
     "score": "Score yes/no examples with a language model: the odds of yes, in one resumable batch.",
-    "train": "Tune a language model: LoRA instruction tuning (TALLRec), merged models.",
+    "train": "Tune a language model: TALLRec, descriptions, reward models, PPO, GRPO, RLOO, DPO; merged models.",
     "generate": "Generate texts for contexts with a language model, in one resumable batch.",
     "judge": "Judge two files of texts by a language model, in both orders: win rate, ties, bias.",
     "enhance": "Recommend with generated texts: matchers that read them, items nearest to them.",

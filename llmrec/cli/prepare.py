@@ -31,7 +31,9 @@ app = typer.Typer(
 Out = Annotated[Path | None, typer.Option(help="Folder to write.")]
 SplitRule = Annotated[
     str | None,
-    typer.Option("--split", help="leave-last-out, per-user-ratio, global-time-cut, impression-time (MIND), none."),
+    typer.Option(
+        "--split", help="leave-last-out, per-user-ratio, global-time-cut, impression-time (MIND), by-user (jobs), none."
+    ),
 ]
 Skip = Annotated[
     int | None, typer.Option("--skip-bad-rows", help="Leave out up to so many bad rows, into rejected.jsonl.")

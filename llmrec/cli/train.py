@@ -30,7 +30,10 @@ from llmrec.train.tallrec import tune
 from llmrec.train.watching import Report
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="Tune a language model for ranking."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Tune a language model: to rank, to write, to judge.",
 )
 
 
@@ -259,15 +262,3 @@ def _show_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _words(numbers: Mapping[str, float | None]) -> str:
     return ", ".join(f"{name} {'none' if value is None else format(value, '.3f')}" for name, value in numbers.items())
-
-
-def _show_steps(done: Optimised) -> None:
-    counts = dict(done.counts)
-    console.print(f"{counts.pop('prompts'):,} prompts" + "".join(f", {n:,} {word}" for word, n in counts.items()))
-    table = Table(title="answers of a step", title_justify="left")
-    for head in ("step", "reward", "deviation", "KL", "entropy", "tokens", "ended"):
-        table.add_column(head)
-    for entry in (done.log[0], done.log[-1]):
-        numbers = (entry[key] for key in ("reward", "reward_deviation", "kl", "entropy", "tokens", "ended"))
-        table.add_row(str(entry["step"]), *(f"{number:.4g}" for number in numbers))
-    console.print(table)

@@ -13,9 +13,9 @@ from llmrec.config import Config, write_run
 from llmrec.data import Dataset, Split
 from llmrec.data.files import atomic_folder
 from llmrec.data_prep.raw.reading import Progress, Reading
-from llmrec.data_prep.split import global_time_cut, impression_time_cut, leave_last_out, per_user_ratio
+from llmrec.data_prep.split import by_user, global_time_cut, impression_time_cut, leave_last_out, per_user_ratio
 
-Rule = Literal["leave-last-out", "per-user-ratio", "global-time-cut", "impression-time", "none"]
+Rule = Literal["leave-last-out", "per-user-ratio", "global-time-cut", "impression-time", "by-user", "none"]
 
 
 class PrepareRecipe(Config, ABC):
@@ -26,17 +26,21 @@ class PrepareRecipe(Config, ABC):
     skip_bad_rows: int = Field(default=0, ge=0)
     """How many bad rows may be left out; they are written to ``rejected.jsonl``."""
     split: Rule = "leave-last-out"
-    """How it is cut: each user's last two events, each user's newest share, one moment for all, impressions by time."""
+    """How it is cut: each user's last two events, each user's newest share, one moment for all, impressions by time,
+    whole users."""
     short_users: Literal["error", "train"] = "error"
     """leave-last-out, per-user-ratio: what becomes of a user with too few events."""
     ties: Literal["strict", "order"] = "strict"
     """The same: keep events of one second on one side, or go by their order in the file."""
     train: float | None = None
-    """Share of the events (per-user-ratio: 0.8 of each user's, global-time-cut: 0.7 of all) to train on."""
+    """Share of the events (per-user-ratio: 0.8 of each user's, global-time-cut: 0.7 of all; by-user: 0.7 of the users)
+    to train on."""
     valid: float = 0.1
-    """Share of the events, or impressions, to validate on."""
+    """Share of the events, impressions or users to validate on."""
     test: float = 0.1
     """impression-time: share of the impressions to test on; where some have no labels, they are the test."""
+    seed: int = 0
+    """by-user: who is in which part."""
     history: int | None = Field(default=None, ge=1)
     """At most so many newest items in a query; all by default (impression-time: 50)."""
 
@@ -111,6 +115,8 @@ def cut(data: Dataset, recipe: PrepareRecipe) -> Split | None:
         return global_time_cut(
             data, train=0.7 if recipe.train is None else recipe.train, valid=recipe.valid, history=history
         )
+    if recipe.split == "by-user":
+        return by_user(data, train=0.7 if recipe.train is None else recipe.train, valid=recipe.valid, seed=recipe.seed)
     if recipe.split == "impression-time":
         return impression_time_cut(data, valid=recipe.valid, test=recipe.test, history=history or 50)
     return None

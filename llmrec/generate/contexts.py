@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from llmrec.protocols import Engine, Prompt
 
 OVERHEAD = 64
 """Tokens that a chat template and special tokens may add."""
+Part = Literal["train", "valid", "test"]
 _COLUMNS = ("user", "system", "prompt")
 _Blocks = Callable[[int], Iterator[pl.DataFrame]]
 
@@ -33,6 +35,8 @@ class ContextSource(Config):
     """Data set folder from ``llmrec prepare``; goes with ``examples``."""
     examples: ExamplesRecipe | None = None
     """Whose prompts to take; histories and CVs are cut to what the model's context leaves unless it says otherwise."""
+    parts: tuple[Part, ...] = ()
+    """Several parts of the split one after the other, in place of the examples' own; ``enhance`` needs all three."""
 
 
 class Contexts:
@@ -100,7 +104,7 @@ class Contexts:
         if source.file is not None and source.dataset is None and source.examples is None:
             return _open_file(source.file)
         if source.file is None and source.dataset is not None and source.examples is not None:
-            return self._open_dataset(source.dataset, source.examples)
+            return self._open_dataset(source.dataset, source.examples, source.parts)
         given = [name for name in ("file", "dataset", "examples") if getattr(source, name) is not None]
         raise ConfigError(
             f"contexts of {' and '.join(given) or 'nothing'}",
@@ -108,19 +112,23 @@ class Contexts:
             cure="write file: …, or dataset: … and examples: {kind: …}",
         )
 
-    def _open_dataset(self, folder: Path, recipe: ExamplesRecipe) -> tuple[int, _Blocks]:
+    def _open_dataset(self, folder: Path, recipe: ExamplesRecipe, parts: Sequence[Part]) -> tuple[int, _Blocks]:
         if recipe.max_tokens is None and self.length is not None:
             recipe = recipe.model_copy(update={"max_tokens": self.length})
         data = Split.load(folder / "split") if (folder / "split").exists() else Dataset.load(folder)
-        unwritten = draft_examples(data, recipe, self.engine.count_tokens).without_answers()
+        every = [
+            draft_examples(data, recipe.model_copy(update={"part": part}), self.engine.count_tokens).without_answers()
+            for part in parts or (recipe.part,)
+        ]
 
         def read(size: int) -> Iterator[pl.DataFrame]:
-            for begin in range(0, len(unwritten), size):
-                frame, _, counts = unwritten.write_rows(np.arange(begin, min(begin + size, len(unwritten))))
-                self.counts.update({reason: count for reason, count in counts.items() if count})
-                yield frame.select(pl.col("user").cast(pl.String), "system", "prompt")
+            for unwritten in every:
+                for begin in range(0, len(unwritten), size):
+                    frame, _, counts = unwritten.write_rows(np.arange(begin, min(begin + size, len(unwritten))))
+                    self.counts.update({reason: count for reason, count in counts.items() if count})
+                    yield frame.select(pl.col("user").cast(pl.String), "system", "prompt")
 
-        return len(unwritten), read
+        return sum(map(len, every)), read
 
     def _asked(self, frame: pl.DataFrame, seen: set[bytes]) -> pl.Series:
         """Return which rows are asked, and remember them in ``seen``."""

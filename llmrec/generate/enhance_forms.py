@@ -1,4 +1,4 @@
-"""The two forms of a matcher, by torch: one layer network over everything, or a dot product with the item."""
+"""The two forms of a matcher, by torch: one network over everything, or a dot product with the item."""
 
 from __future__ import annotations
 

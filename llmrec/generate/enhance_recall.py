@@ -8,6 +8,7 @@ import numpy as np
 
 from llmrec.classic.recall.index import VectorIndex
 from llmrec.data import Candidates, Targets
+from llmrec.errors import DataError
 from llmrec.eval.evaluate import Evaluation, evaluate
 from llmrec.eval.metrics import Metric
 from llmrec.generate.enhance import Matcher
@@ -31,11 +32,20 @@ def query_vectors(vectors: Vectors, corpus: Corpus, asked: Numbers, context: str
         corpus: the histories.
         asked: context numbers (q,).
         context: what a context's vector is, ``text`` or ``history``.
+
+    Raises:
+        DataError: it is ``history``, and nobody has one.
     """
     histories = corpus.histories[asked]
     found: dict[str, FloatArray] = {} if context == "history" else {CONTEXT: vectors.contexts[asked]}
     if (histories >= 0).any():
         found[HISTORY] = np.nan_to_num(history_vectors(vectors.items, histories))
+    if not found:
+        raise DataError(
+            "context: history of pairs without histories",
+            expected="contexts of a data set, whose users have events",
+            cure="set context=text",
+        )
     baseline, generated = next(iter(found)), vectors.generated[asked]
     both = np.where(found[baseline].any(axis=1, keepdims=True), _unit(found[baseline]) + _unit(generated), 0)
     found |= {GENERATED: generated, f"{baseline} + {GENERATED}": both.astype(np.float32)}

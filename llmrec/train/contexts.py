@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from llmrec.data import Split
 from llmrec.data_prep.examples.recipe import draft_examples
-from llmrec.data_prep.examples.table import make_frame, prompts_of
+from llmrec.data_prep.examples.table import make_frame, prompts_of, read_lines
 from llmrec.errors import ConfigError, DataError, EngineError
 from llmrec.llm.tokens import PromptTokenizer
 from llmrec.train.recipe import Source
@@ -128,9 +126,7 @@ def _open(source: Source, tokens: PromptTokenizer, length: int) -> tuple[int, Re
     recipe = source.examples
     if recipe.max_tokens is None:
         recipe = recipe.model_copy(update={"max_tokens": max(1, length - _SPECIAL)})
-    unwritten = draft_examples(Split.load(source.dataset / "split"), recipe, tokens.count)
-    # The answers are another's: they take no room, and rows without one are asked all the same.
-    unwritten = replace(unwritten, draft=replace(unwritten.draft, answers=lambda _: [""]), rejected=0)
+    unwritten = draft_examples(Split.load(source.dataset / "split"), recipe, tokens.count).without_answers()
 
     def read(numbers: NDArray[np.int64]) -> tuple[pl.DataFrame, Counts]:
         frame, kept, counts = unwritten.write_rows(numbers)
@@ -142,15 +138,12 @@ def _open(source: Source, tokens: PromptTokenizer, length: int) -> tuple[int, Re
 def _read_file(path: Path) -> pl.DataFrame:
     """Return the rows of a file of JSON lines, each with a prompt."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            rows = list(read_lines(lines, path.name))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{str(path)!r} cannot be read ({error})", expected="a file in UTF-8", cure="check the path"
         ) from None
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            rows.append(_read_line(line, f"{path.name} line {number}"))
     if not rows:
         raise _broken(f"{path.name} is empty")
     columns = {name: None for row in rows for name in row if name not in {"completion", "chosen", "rejected", "system"}}
@@ -160,16 +153,6 @@ def _read_file(path: Path) -> pl.DataFrame:
         return make_frame(table).with_row_index(ROW)
     except (TypeError, pl.exceptions.PolarsError) as error:
         raise _broken(f"{path.name} mixes types in a column ({str(error).splitlines()[0]})") from None
-
-
-def _read_line(line: str, where: str) -> dict[str, object]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise _broken(f"{where} ({error})") from None
-    if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
-        raise _broken(f"{where} has no text 'prompt': {line[:60]!r}")
-    return row
 
 
 def _broken(found: str) -> DataError:

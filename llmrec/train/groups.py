@@ -86,12 +86,19 @@ def optimise_groups(
         return before
     with together():
         _require_whole_groups(recipe)
-        parts = load_rewards(recipe.rewards) if reward is None else [Weighted("reward", reward)]
+        _require_own(
+            recipe, algorithm, [path.name for path in (recipe.out / CHECKPOINTS).glob("*") if any(path.iterdir())]
+        )
+        parts = (
+            load_rewards(recipe.rewards, device=recipe.device, dtype=recipe.dtype)
+            if reward is None
+            else [Weighted("reward", reward)]
+        )
         tokens = PromptTokenizer(resolve_model(recipe.model))
         policy = None if recipe.start is None else resolve_adapter(str(recipe.start), tokens.name)
         length, room = recipe.max_length, recipe.max_tokens
         contexts = load_contexts(recipe.prompts, tokens, max_length=length, room=room, seed=recipe.seed)
-        digests = {"algorithm": algorithm, "prompts": contexts.digest()}
+        digests = {"prompts": contexts.digest()}
         digests |= {} if policy is None else {"start": policy.digest}
         require_same_rows(recipe.out, digests)
         require_base(recipe)
@@ -260,11 +267,16 @@ def _read(algorithm: str, recipe: GroupRecipe) -> Optimised | None:
     if record is None:
         return None
     history, run = record
-    if algorithm not in history:
-        raise ConfigError(
-            f"{str(recipe.out)!r} is a run of {', '.join(history)}", expected=algorithm, cure="name another out folder"
-        )
+    _require_own(recipe, algorithm, list(history))
     return Optimised(recipe.out / ADAPTER, history[algorithm], run["counts"], run["seconds"], before=True)
+
+
+def _require_own(recipe: GroupRecipe, algorithm: str, begun: Sequence[str]) -> None:
+    """Raise a ConfigError where a run folder is another algorithm's."""
+    if begun and algorithm not in begun:
+        raise ConfigError(
+            f"{str(recipe.out)!r} is a run of {', '.join(begun)}", expected=algorithm, cure="name another out folder"
+        )
 
 
 def _write(algorithm: str, recipe: GroupRecipe, done: Optimised) -> None:

@@ -45,7 +45,7 @@ class PpoRecipe(RunRecipe):
     kl_target: float | None = Field(None, gt=0)
     """Nats of an answer that the price is adapted to (Ziegler et al., 2019); null keeps the price."""
     kl_gain: float = Field(0.1, gt=0)
-    """How fast the price is adapted: by at most a fifth of it in a step."""
+    """How fast the price is adapted: times the error in targets, a fifth at most; so by 2 % a step at most."""
     stop_kl: float | None = Field(0.1, gt=0)
     """Nats of a token between the policy that drew and the one that learns which end a step's passes; null: never."""
     clip: float = Field(0.2, gt=0)

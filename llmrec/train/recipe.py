@@ -35,8 +35,8 @@ class Stage(Config):
     train: tuple[Source, ...] = Field(min_length=1)
     """Rows to learn from, mixed; yes/no rows and next-item rows may stand together."""
     valid: Source | None = None
-    """Rows that drive early stopping: by AUC where they are yes or no, by accuracy where they are pairs, by reward
-    where answers are written for them, else by loss; none trains for all epochs."""
+    """Rows that drive early stopping: by AUC where they are yes or no, by accuracy where they are pairs, else
+    by loss; none trains for all epochs."""
     epochs: int = Field(3, ge=1)
     """Passes over the rows, at most."""
     learning_rate: float = Field(3e-4, gt=0)

@@ -123,11 +123,11 @@ class RewardModel:
             kinds = [type(prompt), type(answer)]
             if kinds != [str, str]:
                 found = " and ".join(kind.__name__ for kind in kinds)
-                raise DataError(f"row {number} of {found}", expected="texts", cure="render messages first")
+                raise DataError(f"row {number + 1} of {found}", expected="texts", cure="render messages first")
             text = encode_text(self.tokens, Prompt(prompt), [answer], self.max_length, cut=True)
             if text is None:
                 raise DataError(
-                    f"an answer of {self.tokens.count([answer])[0]:,} tokens in row {number}",
+                    f"an answer of {self.tokens.count([answer])[0]:,} tokens in row {number + 1}",
                     expected=f"one that fits into {self.max_length:,} with its end, the reward model's max_length",
                     cure="let answers be shorter, or train the reward model with a larger max_length",
                 )

@@ -40,7 +40,7 @@ class Look:
         return f"eval_{self.name}"
 
 
-LOOKS = (Look("auc", "AUC", 1), Look("accuracy", "accuracy", 1), Look("reward", "reward", 1), Look("loss", "loss", -1))
+LOOKS = (Look("auc", "AUC", 1), Look("accuracy", "accuracy", 1), Look("loss", "loss", -1))
 """The first that a log has is what the stage went by."""
 _STATE, _STOPPER = "trainer_state.json", "EarlyStoppingCallback"
 

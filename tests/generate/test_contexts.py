@@ -1,10 +1,14 @@
 """Which contexts are asked: of files and data sets, what is left out, what is cut."""
 
+from dataclasses import replace
+
+import polars as pl
 import pytest
 from asked import described, jobs
 from generated import CONTEXTS, write_lines
 
 from llmrec.data_prep.examples import ExamplesRecipe
+from llmrec.data_prep.split import by_user
 from llmrec.errors import ConfigError, DataError
 from llmrec.generate.contexts import OVERHEAD, Contexts, ContextSource
 from llmrec.llm.fake import FakeConfig, FakeEngine
@@ -85,6 +89,19 @@ def test_items_need_no_description_to_be_asked_about(tmp_path):
     assert len(found) == 11
     assert found[0][0] == "u0"
     assert found[0][2].endswith("- Alien\n\nDescription of what the user chooses next:")
+
+
+def test_several_parts_of_a_split_come_one_after_the_other(tmp_path):
+    """People are held out, so each part asks about its own; a small block ends with its part."""
+    people = replace(jobs(), user_table=pl.DataFrame({"text": ["a nurse", "a cook", "a pilot"]}))
+    split = by_user(people)
+    split.save(tmp_path / "jobs" / "split")
+    source = ContextSource(dataset=tmp_path / "jobs", examples=ExamplesRecipe(kind="cv-posting", mismatches=True))
+    of_each = {part: read(source.model_copy(update={"parts": (part,)}))[0] for part in ("train", "valid", "test")}
+    assert sorted(row[0] for rows in of_each.values() for row in rows) == ["ann", "bob", "eve"]
+    found, _ = read(source.model_copy(update={"parts": ("test", "train")}))
+    assert found == [*of_each["test"], *of_each["train"]]
+    assert read(source)[0] == of_each["train"], "the examples' own part"
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ import polars as pl
 import pytest
 
 from llmrec.config import make_config
+from llmrec.errors import DataError
 from llmrec.generate.enhance import Matcher
 from llmrec.generate.enhance_pairs import Corpus, Pairs
 from llmrec.generate.enhance_recall import query_vectors, recall_by_matchers, recall_by_texts
 from llmrec.generate.enhance_recipe import EnhanceRecipe, MatcherConfig
 from llmrec.generate.enhance_vectors import Vectors
+from llmrec.testing import expect_error
 
 ITEMS = np.array([[1, 0], [0, 1], [0.6, 0.8], [0.8, 0.6], [0, 0]], np.float32)
 """The last one has no text; items 2 and 3 are cold."""
@@ -61,6 +63,10 @@ def test_queries_by_hand() -> None:
     assert list(by_history) == ["history", "generated", "history + generated"]
     without = query_vectors(vectors, corpus([[], [], []], TEST), np.array([0]), "text")
     assert list(without) == ["context", "generated", "context + generated"]
+    nobody = corpus([[], [], []], TEST)
+    expect_error(
+        DataError, lambda: query_vectors(vectors, nobody, np.array([0]), "history"), "without histories", "context=text"
+    )
 
 
 def test_texts_find_the_nearest_items_cold_ones_too() -> None:

@@ -106,6 +106,8 @@ def test_a_run_that_breaks_goes_on(algorithm, recipe, tmp_path):
     for update in (6, 13):
         with pytest.raises(KilledError):
             optimise_groups(algorithm, begun, reward=vowels, report=kill_at(update))
+    other = {"grpo": "rloo", "rloo": "grpo"}[algorithm]
+    expect_error(ConfigError, lambda: optimise_groups(other, begun, reward=vowels), f"is a run of {algorithm}")
     done = optimise_groups(algorithm, begun, reward=vowels)
     one, two = (load_file(each.adapter / "adapter_model.safetensors") for each in (done, whole))
     for name, weight in two.items():

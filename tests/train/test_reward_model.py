@@ -75,9 +75,9 @@ def test_special_tokens_in_a_text_are_letters(model):
 
 def test_bad_texts(model):
     expect_error(DataError, lambda: model(["a"], [" b", " c"]), "1 prompts with 2 completions")
-    expect_error(DataError, lambda: model(["a", "b"], [" b", None]), "row 1 of str and NoneType", "expected texts")
+    expect_error(DataError, lambda: model(["a", "b"], [" b", None]), "row 2 of str and NoneType", "expected texts")
     expect_error(
-        DataError, lambda: model(["a", "b"], [" b", "c" * 63]), "an answer of 63 tokens in row 1", "into 64", "shorter"
+        DataError, lambda: model(["a", "b"], [" b", "c" * 63]), "an answer of 63 tokens in row 2", "into 64", "shorter"
     )
     assert len(model(["a" * 500], ["c" * 62])) == 1
 

@@ -95,7 +95,7 @@ def describe_item(
     ties: str = "strict",
     last: int | None = None,
     template: str = TASKS["describe-item"],
-    text_limit: int = 1000,
+    text_limit: int | None = None,
     budget: Budget | None = None,
 ) -> Unwritten:
     """Return histories with the description of the next item as the answer (GIRL: Zheng et al., 2023).
@@ -110,7 +110,7 @@ def describe_item(
         ties: as in ``next_item``.
         last: only the last so many moments.
         template: sees ``history``; its answer is a continuation.
-        text_limit: at most so many characters of a description.
+        text_limit: at most so many characters of a description; None: 1,000.
         budget: of tokens; the oldest items go first.
 
     Raises:
@@ -133,7 +133,7 @@ def cv_to_posting(
     cv_column: str = "text",
     last: int | None = None,
     template: str = TASKS["cv-posting"],
-    text_limit: int = 4000,
+    text_limit: int | None = None,
     budget: Budget | None = None,
 ) -> Unwritten:
     """Return CVs with a matching posting as the answer: its title, and its description below (GIRL).
@@ -142,25 +142,25 @@ def cv_to_posting(
         data: users are CVs, items postings, events judgements; of a split, the training part.
         targets: whose relevant postings to take; None takes the events of ``data``.
         like_above: events with a value above it are matches.
-        mismatches: also take the events that are none; ``label`` then says which is which.
+        mismatches: also take the events (of targets: the items) that are none; ``label`` then says which is which.
         cv_column: the column of the user table with the CV.
         last: only the last so many.
         template: sees ``document``; its answer is a continuation.
-        text_limit: at most so many characters of a CV, and of a description.
+        text_limit: at most so many characters of a CV, and of a description; None: 4,000.
         budget: of tokens; a CV loses its last words first, a posting none.
 
     Raises:
         DataError: no titles, no such column, or no row.
         ConfigError, UnknownNameError: an argument is out of range or unknown.
     """
-    if mismatches and targets is not None:
+    if mismatches and targets is not None and targets.values is None:
         raise ConfigError(
-            "mismatches of targets", expected="targets, which hold matches only, or mismatches", cure="drop one of them"
+            "mismatches of targets without values", expected="values that say what fits", cure="drop mismatches"
         )
     above = None if mismatches else like_above
     rows, counts = moments_of(data, targets, "random", history=1, like_above=above, ties="order", last=last, at_least=0)
     rows, items = rows.one_each()
-    labels = None if rows.values is None or not mismatches else rows.values > like_above
+    labels = None if rows.values is None or not mismatches else rows.values[:, 0] > like_above
     task = make_task(data, "cv-posting", rows, template, text_limit=text_limit, cv_column=cv_column)
     return Unwritten(data, task.template, task.draft([items]), rows, items, budget=budget, counts=counts, labels=labels)
 
@@ -180,7 +180,7 @@ def preference_pairs(
     last: int | None = None,
     seed: int = 0,
     template: str | None = None,
-    text_limit: int = 1000,
+    text_limit: int | None = None,
     budget: Budget | None = None,
 ) -> Unwritten:
     """Return prompts with a chosen answer and rejected ones: what reward models and DPO learn from.
@@ -194,13 +194,14 @@ def preference_pairs(
         negatives: the rule of ``draw_negatives``.
         rejected: how many; with 1 the column holds a text, with more a list of at most so many.
         history: at most so many newest items.
-        like_above: only events with a value above it are chosen; None takes all. ``disliked`` needs it.
+        like_above: only events with a value above it are chosen; None takes all, but 0 where the task is
+            ``cv-posting``. ``disliked`` needs it.
         ties: as in ``next_item``.
         cv_column: as in ``cv_to_posting``.
         last: only the last so many moments.
         seed: of the negatives.
         template: None takes that of the task.
-        text_limit: at most so many characters of a description or CV.
+        text_limit: at most so many characters of a description or CV; None takes what the task takes by itself.
         budget: of tokens, for the longest of the answers; the oldest items go first.
 
     Raises:
@@ -211,6 +212,8 @@ def preference_pairs(
     check_positive(rejected=rejected)
     check_rule(negatives)
     at_least = 0 if task == "cv-posting" else 1
+    if like_above is None and task == "cv-posting":
+        like_above = 0.0
     rows, counts = moments_of(
         data, targets, negatives, history=history, like_above=like_above, ties=ties, last=last, at_least=at_least
     )

@@ -26,7 +26,7 @@ class Rows:
         history: int32 (n, h), item numbers from oldest to newest, left-padded with -1; all before the moment.
         chosen: int32 (n, r), what was chosen then, padded with -1.
         times: int64 (n,), Unix seconds, or None where they are not known.
-        values: float32 (n,), the value of what was chosen, or None where there is none.
+        values: float32 (n, r), the value of what was chosen, or None where there is none.
         shown: what was shown and not chosen, or None where that is not known.
     """
 
@@ -38,12 +38,30 @@ class Rows:
     shown: Pool | None = None
 
     def one_each(self) -> tuple[Rows, NDArray[np.int32]]:
-        """Return a row for each chosen item, and these items (m,); ``chosen`` still holds all of the moment."""
+        """Return a row for each chosen item, and these items (m,).
+
+        ``chosen`` still holds all of the moment; ``values`` (m, 1) are of the row's own item.
+        """
         rows, places = np.nonzero(self.chosen >= 0)
+        values = None if self.values is None else self.values[rows, places, None]
         if len(rows) == len(self):  # one each already
-            return self, self.chosen[rows, places]
+            return replace(self, values=values), self.chosen[rows, places]
         shown = None if self.shown is None else _repeat_pool(self.shown, rows, len(self))
-        return replace(self.select(rows), shown=shown), self.chosen[rows, places]
+        return replace(self.select(rows), values=values, shown=shown), self.chosen[rows, places]
+
+    def liked(self, like_above: float) -> tuple[Rows, int]:
+        """Return the rows without chosen items of a value not above ``like_above``, and how many items that were.
+
+        A row that has none left is left out too.
+        """
+        if self.values is None:
+            return self, 0
+        keep = self.values > like_above
+        dropped = (self.chosen >= 0) & ~keep
+        chosen = np.where(keep, self.chosen, -1)
+        rows = np.flatnonzero((chosen >= 0).any(axis=1))
+        pool = None if self.shown is None else _repeat_pool(self.shown, rows, len(self))
+        return replace(self.select(rows), chosen=chosen[rows], shown=pool), int(dropped.sum())
 
     def select(self, rows: NDArray[np.int64]) -> Rows:
         """Return some rows, without what was shown."""
@@ -135,7 +153,7 @@ def rows_from_events(
     at = found.targets
     past = np.where(found.past >= 0, events.items[found.past], -1) if len(at) else np.empty((0, history))
     chosen = events.items[at, None]
-    return Rows(events.users[at], past.astype(np.int32), chosen, events.times[at], events.values[at]), counts
+    return Rows(events.users[at], past.astype(np.int32), chosen, events.times[at], events.values[at, None]), counts
 
 
 def rows_from_targets(targets: Targets, *, history: int, last: int | None = None) -> tuple[Rows, Counts]:
@@ -156,7 +174,7 @@ def rows_from_targets(targets: Targets, *, history: int, last: int | None = None
         rows, places = np.nonzero(targets.shown >= 0)
         shown = Pool(rows, targets.shown[rows, places])
     queries = targets.queries.last(history)
-    return Rows(queries.users, queries.history, targets.relevant, shown=shown), {}
+    return Rows(queries.users, queries.history, targets.relevant, values=targets.values, shown=shown), {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,11 +272,17 @@ def moments_of(
     last: int | None,
     at_least: int = 1,
 ) -> tuple[Rows, dict[str, int]]:
-    """Return the rows of a split's targets, or of the impressions where the rule needs them, or of all events."""
+    """Return the rows of a split's targets, or of the impressions where the rule needs them, or of all events.
+
+    Targets of a value not above ``like_above`` are left out, where values are known.
+    """
     check_positive(history=history)
     check_rule(rule)
     if targets is not None:
-        return rows_from_targets(targets, history=history, last=last)
+        rows, counts = rows_from_targets(targets, history=history, last=last)
+        if like_above is not None:
+            rows, counts["not_liked"] = rows.liked(like_above)
+        return rows, counts
     if rule == "shown":
         return rows_from_impressions(data, history=history, last=last)
     return rows_from_events(data, history=history, at_least=at_least, like_above=like_above, ties=ties, last=last)

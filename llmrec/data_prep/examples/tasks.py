@@ -19,6 +19,8 @@ from llmrec.prompts.template import Template, load_template
 
 TASKS = {"next-item": "likelihood-list", "describe-item": "describe-item", "cv-posting": "cv-posting"}
 """What can be answered, and the template that asks for it."""
+TEXT_LIMITS = {"next-item": 1000, "describe-item": 1000, "cv-posting": 4000}
+"""Characters of a description or CV."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ class Task:
 
 
 def make_task(
-    data: Dataset, name: str, rows: Rows, template: str, *, text_limit: int = 200, cv_column: str = "text"
+    data: Dataset, name: str, rows: Rows, template: str, *, text_limit: int | None = None, cv_column: str = "text"
 ) -> Task:
     """Return how the rows of one of ``TASKS`` are put into words.
 
@@ -75,13 +77,14 @@ def make_task(
         name: of the task.
         rows: who and when.
         template: its answer is a continuation.
-        text_limit: at most so many characters of a description or CV.
+        text_limit: at most so many characters of a description or CV; None takes the task's own.
         cv_column: the column of the user table with the CV.
 
     Raises:
         ConfigError: the template's answer is another one.
         DataError: a column is missing.
     """
+    text_limit = TEXT_LIMITS[name] if text_limit is None else text_limit
     check_positive(text_limit=text_limit)
     wording = load_template(template)
     if wording.answer != "continuation":

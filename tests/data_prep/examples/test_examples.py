@@ -285,3 +285,24 @@ def test_a_cv_is_paired_with_what_did_not_suit_it():
     ]
     others = preference_pairs(jobs(), task="cv-posting", negatives="mismatched", like_above=0).frame
     assert others.select("user", "rejected").rows() == [("ann", "\nPilot"), ("bob", "\nNurse\nNights.")]
+
+
+def test_targets_that_did_not_suit_are_told_apart():
+    """Of targets with values, as of a split by people: matches are those above ``like_above``, in pairs too."""
+    asked = Targets(Queries.from_histories([[], []], [0, 1]), [[0, 1], [2, -1]], values=[[2, 0], [0, 0]])
+    made = cv_to_posting(jobs(), targets=asked)
+    assert made.frame.select("user", "item").rows() == [("ann", "p0")]
+    assert made.counts["not_liked"] == 2
+    judged = cv_to_posting(jobs(), targets=asked, mismatches=True).frame
+    assert judged.select("user", "item", "label").rows() == [
+        ("ann", "p0", True),
+        ("ann", "p1", False),
+        ("bob", "p2", False),
+    ]
+    pairs = preference_pairs(jobs(), task="cv-posting", targets=asked, rejected=2).frame
+    assert pairs.select("user", "chosen").rows() == [("ann", "\nNurse\nNights.")]
+    assert pairs["rejected"].to_list() == [["\nPilot"]], "the cook's job was judged by ann in training: not drawn"
+    rated = Targets(Queries.from_histories([[1], [3]], [0, 1]), [[0, 2], [4, -1]], values=[[5, 3], [4, 0]])
+    assert next_item(toy(), targets=rated, like_above=3.5).frame["completion"].to_list() == ["Alien\n", "Casablanca\n"]
+    without = replace(asked, values=None)
+    assert cv_to_posting(jobs(), targets=without).frame["item"].to_list() == ["p0", "p1", "p2"]
