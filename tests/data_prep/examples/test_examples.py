@@ -303,6 +303,6 @@ def test_targets_that_did_not_suit_are_told_apart():
     assert pairs.select("user", "chosen").rows() == [("ann", "\nNurse\nNights.")]
     assert pairs["rejected"].to_list() == [["\nPilot"]], "the cook's job was judged by ann in training: not drawn"
     rated = Targets(Queries.from_histories([[1], [3]], [0, 1]), [[0, 2], [4, -1]], values=[[5, 3], [4, 0]])
-    assert next_item(toy(), targets=rated, like_above=3.5).frame["completion"].to_list() == ["Alien\n", "Casablanca\n"]
+    assert next_item(toy(), targets=rated, like_above=3.5).frame["completion"].to_list() == ["Alien\n", "Heat\n"]
     without = replace(asked, values=None)
     assert cv_to_posting(jobs(), targets=without).frame["item"].to_list() == ["p0", "p1", "p2"]
