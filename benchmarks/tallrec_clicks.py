@@ -43,7 +43,14 @@ from llmrec.train.tallrec import tune
 TEMPLATE = "pointwise-yes-no"
 TUNING = {
     "yes-no": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 8, "evaluate_every": 40, "patience": None},
-    "next-item": {"epochs": 1, "learning_rate": 5e-4, "batch_size": 8, "evaluate_every": 20, "patience": None},
+    "next-item": {
+        "epochs": 1,
+        "learning_rate": 1e-3,
+        "batch_size": 4,
+        "accumulation": 2,
+        "evaluate_every": 25,
+        "patience": None,
+    },
 }
 HISTORY = {"mind": 10, "industrial": 5}
 """Titles that a question reads."""
