@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
 from pathlib import Path
 
-from llmrec.cli import COMMANDS
+from typer.testing import CliRunner
+
+from llmrec.cli import COMMANDS, app
 
 SUB = {
     "prepare": ["movielens", "mind", "amazon", "jobs", "table", "sequences"],
@@ -22,10 +21,11 @@ HERE = Path(__file__).parent
 
 def help_page(*words: str) -> str:
     """Return a command's help as a terminal of 100 columns shows it."""
-    plain = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
-    command = [sys.executable, "-m", "llmrec", *words, "--help"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, env=plain).stdout  # noqa: S603
-    return re.sub(r"python -m llmrec|__main__\.py", "llmrec", text).strip()
+    plain = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    found = CliRunner().invoke(app, [*words, "--help"], prog_name="llmrec", env=plain, catch_exceptions=False)
+    if found.exit_code:
+        raise SystemExit(found.output)
+    return found.output.strip()
 
 
 def reference() -> str:
@@ -37,4 +37,5 @@ def reference() -> str:
 
 
 if __name__ == "__main__":
-    (HERE / "cli.md").write_text(reference(), encoding="utf-8")
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "cli.md"
+    out.write_text(reference(), encoding="utf-8")
