@@ -101,4 +101,7 @@ def test_the_next_item_recipe_asks_what_likelihood_asks():
     recipe = load_config(TallrecRecipe, CONFIGS / "next-item-movielens.yaml")
     ranking = load_config(RankRecipe, CONFIGS / "rank-movielens.yaml").strategy.parameters
     made = recipe.stages[0].train[0].examples
-    assert (made.template, made.history) == (ranking["template"], ranking["history"])
+    assert made.template == ranking["template"]
+    assert made.history <= ranking["history"] < made.history + made.titles, "a history of a length that was learnt"
+    valid = recipe.stages[0].valid.examples
+    assert (valid.template, valid.history) == (ranking["template"], ranking["history"])
