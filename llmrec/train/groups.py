@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -43,11 +44,8 @@ from llmrec.train.rows import TokenRows
 from llmrec.train.stage import is_mixed, padding
 from llmrec.train.watching import Report, clean_checkpoints, find_checkpoint, quiet
 
-ALGORITHMS: dict[str, tuple[Any, Any]] = {
-    "grpo": (trl.GRPOTrainer, trl.GRPOConfig),
-    "rloo": (trl.RLOOTrainer, trl.RLOOConfig),
-}
-"""Trainer and settings by name."""
+ALGORITHMS = {"grpo": ("GRPOTrainer", "GRPOConfig"), "rloo": ("RLOOTrainer", "RLOOConfig")}
+"""What trl calls the trainer and its settings, by name."""
 SUMMARY = ("reward", "kl", "entropy", "tokens", "ended")
 """What the record has of the first and the last step."""
 _MEANS = {
@@ -132,7 +130,7 @@ def _learn(
         clean_checkpoints(folder)
     PartialState().wait_for_everyone()
     last = find_checkpoint(folder)
-    make, settings = ALGORITHMS[algorithm]
+    make, settings = _of_trl(algorithm)
     contexts, finite = judge.contexts, Finite(judge.contexts, None, str(folder))
     asked, numbers = _asked(contexts, tokens), in_order(len(contexts), recipe)
     rows = {"prompt": [asked[number] for number in numbers], "number": numbers}
@@ -149,6 +147,14 @@ def _learn(
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     return _in_words(trainer.state.log_history, recipe)
+
+
+def _of_trl(algorithm: str) -> tuple[Any, Any]:
+    """Return trl's trainer and settings; only now, as it imports vLLM too where that is installed, and warns."""
+    trainer, settings = ALGORITHMS[algorithm]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(trl, trainer), getattr(trl, settings)
 
 
 def _updates(recipe: GroupRecipe) -> int:
