@@ -20,15 +20,15 @@ CATEGORIES = (
 
 
 def read_cvs(folder: Path, seed: int) -> pl.DataFrame:
-    """Return user, category, text and part of each different CV of a category with a posting, split by person."""
+    """Return user, category, education, skills and part of each CV of a category with a posting, split by person."""
     kept = []
     for category in sorted(set(CATEGORIES)):
         rows = pl.read_csv(folder / "pdf_extracted_data" / f"{category}_job_details.csv", infer_schema=False)
         kept.append(rows.with_columns(category=pl.lit(category)))
     rows = pl.concat(kept).with_columns(pl.col("Skills", "Education").fill_null(""))
-    text = pl.concat_str(pl.lit("Skills: "), "Skills", pl.lit("\nEducation: "), "Education")
-    cvs = rows.filter(pl.col("Skills") + pl.col("Education") != "").select("category", user="PDF File Name", text=text)
-    cvs = cvs[merged(cvs, ["text"])[1]].unique("user", keep="first", maintain_order=True)
+    cvs = rows.filter(pl.col("Skills") + pl.col("Education") != "")
+    cvs = cvs.select("category", user="PDF File Name", education="Education", skills="Skills")
+    cvs = cvs[merged(cvs, ["education", "skills"])[1]].unique("user", keep="first", maintain_order=True)
     place = np.random.default_rng(seed).permutation(len(cvs)) / len(cvs)
     return cvs.with_columns(part=pl.Series(PARTS).gather(np.searchsorted(SHARES, place, side="right")))
 
@@ -49,9 +49,11 @@ def read_postings(folder: Path, *, limit: int | None = None) -> pl.DataFrame:
 
 
 def asked(cvs: pl.DataFrame, *, limit: int) -> pl.DataFrame:
-    """Return user, category, part, system and prompt of CVs, cut to some characters."""
+    """Return user, category, part, system and prompt of CVs, education and skills cut to half the characters each."""
     template = load_template("cv-posting")
-    prompts = [template.render_cleaned({"document": clean_text(text, limit=limit)}) for text in cvs["text"]]
+    cut = {name: [clean_text(text, limit=limit // 2) for text in cvs[name]] for name in ("education", "skills")}
+    documents = [f"Education: {one}\nSkills: {two}" for one, two in zip(*cut.values(), strict=True)]
+    prompts = [template.render_cleaned({"document": text}) for text in documents]
     return cvs.select("user", "category", "part").with_columns(
         system=pl.Series([prompt.system for prompt in prompts]),
         prompt=pl.Series([f"{prompt.system}\n\n{prompt.user}" for prompt in prompts]),
