@@ -12,10 +12,10 @@ over:
 1. ``sft``: each training CV with a posting of its category.
 2. ``reward``: two reward models, each of one half of the training CVs: the posting of the category against three of
    other categories. Accuracy is of the test's people, who are in neither half, with one other posting each.
-3. ``ppo``: from the tuned model, against the first half's reward, contexts of the training part; ``grpo`` beside it,
+3. ``ppo``: from the tuned model, against the reward of one half, contexts of the training part; ``grpo`` beside it,
    with as many answers drawn.
 4. ``judge``: four texts of each test CV by each generator; rewards by both models, the share of CVs for which the
-   tuned one's mean reward by the *second* half's model is above SFT's, and what texts are like.
+   tuned one's mean reward by the *other* half's model is above SFT's, and what texts are like.
 
 ``--texts`` writes a text for every CV by the PPO policy, for ``girl_enhance.py``. ``--speed`` times a step of PPO
 (8 prompts of 64 tokens, 32 tokens answered) against its bare model calls. All is resumable: the same call goes on.
@@ -54,6 +54,8 @@ TOKENS = 32
 REJECTED = 3
 """Postings of other categories that a training CV is paired with."""
 HALVES = ("a", "b")
+LEARNT, HELD_OUT = "b", "a"
+"""The half whose reward PPO and GRPO learn from, and the one that judges."""
 STEPS = ("sft", "reward", "ppo", "grpo", "judge")
 KL_TARGET = 8.0
 """Nats of an answer."""
@@ -147,7 +149,7 @@ def policy(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
         "out": arguments.runs / name,
         "start": arguments.runs / "sft" / "adapter",
         "prompts": source(arguments, "matched.train"),
-        "rewards": [{"model": arguments.runs / "reward-a" / "adapter"}],
+        "rewards": [{"model": arguments.runs / f"reward-{LEARNT}" / "adapter"}],
         "steps": arguments.steps,
         "seed": arguments.seed,
         **OPTIMISED,
@@ -155,13 +157,13 @@ def policy(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
 
 
 def ppo(arguments: argparse.Namespace) -> None:
-    """Tune on the first half's reward by PPO."""
+    """Tune on the reward of one half by PPO."""
     recipe = make_config(PpoRecipe, {**policy(arguments, "ppo"), "epochs": 2, "kl_target": KL_TARGET})
     show("ppo", optimise(recipe, report=tell))
 
 
 def grpo(arguments: argparse.Namespace) -> None:
-    """Tune on the first half's reward by GRPO, as many answers drawn."""
+    """Tune on the reward of one half by GRPO, as many answers drawn."""
     recipe = make_config(GroupRecipe, {**policy(arguments, "grpo"), "epochs": 2, "generations": 4})
     show("grpo", optimise_groups("grpo", recipe, report=tell))
 
@@ -220,14 +222,14 @@ def judge(arguments: argparse.Namespace) -> None:
 
 def compare(tuned: dict[str, np.ndarray], base: dict[str, np.ndarray]) -> str:
     """Return how rewards (contexts, texts) by each model differ: by the learnt one, and by the held-out one."""
-    gain = (tuned["a"].mean() - base["a"].mean()) / base["a"].std()
-    ours, theirs = tuned["b"][:, :, None], base["b"][:, None, :]
+    gain = (tuned[LEARNT].mean() - base[LEARNT].mean()) / base[LEARNT].std()
+    ours, theirs = tuned[HELD_OUT][:, :, None], base[HELD_OUT][:, None, :]
     wins = 100 * ((ours > theirs) + (ours == theirs) / 2).mean(axis=(1, 2))
     low, high = bootstrap_interval(wins)
-    test = paired_test(tuned["b"].mean(axis=1), base["b"].mean(axis=1))
+    test = paired_test(tuned[HELD_OUT].mean(axis=1), base[HELD_OUT].mean(axis=1))
     return (
-        f"reward a {gain:+.2f} standard deviations; win rate by b {wins.mean():.1f} % [{low:.1f}, {high:.1f}], "
-        f"reward b {test.difference:+.3f}, p = {test.p:.4f}"
+        f"reward {LEARNT} {gain:+.2f} standard deviations; win rate by {HELD_OUT} {wins.mean():.1f} % [{low:.1f}, {high:.1f}], "
+        f"reward {HELD_OUT} {test.difference:+.3f}, p = {test.p:.4f}"
     )
 
 
