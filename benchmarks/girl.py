@@ -228,8 +228,8 @@ def compare(tuned: dict[str, np.ndarray], base: dict[str, np.ndarray]) -> str:
     low, high = bootstrap_interval(wins)
     test = paired_test(tuned[HELD_OUT].mean(axis=1), base[HELD_OUT].mean(axis=1))
     return (
-        f"reward {LEARNT} {gain:+.2f} standard deviations; win rate by {HELD_OUT} {wins.mean():.1f} % [{low:.1f}, {high:.1f}], "
-        f"reward {HELD_OUT} {test.difference:+.3f}, p = {test.p:.4f}"
+        f"reward {LEARNT} {gain:+.2f} standard deviations; win rate by {HELD_OUT} {wins.mean():.1f} % "
+        f"[{low:.1f}, {high:.1f}], reward {HELD_OUT} {test.difference:+.3f}, p = {test.p:.4f}"
     )
 
 
