@@ -40,7 +40,7 @@ class TrainingConfig(Config):
     accumulation: int = Field(1, ge=1)
     """Parts that a step is computed in one after the other, to save memory."""
     patience: int = Field(5, ge=1)
-    """Epochs without a better validation NDCG@10 before training stops; the best epoch's weights are kept."""
+    """Epochs without a better validation value before training stops; the best epoch's weights are kept."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the forward pass; auto is bfloat16 on a GPU and float32 on a CPU."""
 
@@ -64,7 +64,7 @@ class Log:
 
     Attributes:
         losses: mean training loss.
-        values: validation NDCG@10; empty without validation.
+        values: what validation measured, larger is better; empty without validation.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -90,6 +90,7 @@ def train(
     watch: Watch,
     measure: Callable[[], float] | None = None,
     identity: Mapping[str, object] | None = None,
+    metric: str = "NDCG@10",
 ) -> Log:
     """Train ``module`` in place, leave it with the best epoch's weights, and return what was seen.
 
@@ -105,6 +106,7 @@ def train(
         watch: checkpoint folder and progress; its validation part is ``measure``'s business.
         measure: called after each epoch; larger is better. None trains for all epochs.
         identity: what a checkpoint must belong to, beside the config: model, data, seed.
+        metric: what ``measure`` returns, for the line of progress.
 
     Raises:
         ModelError: the loss is not finite, or the checkpoint is damaged or of another run.
@@ -113,7 +115,7 @@ def train(
     optimizer = torch.optim.AdamW(
         module.to(accelerator.device).parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
-    run = _Run(accelerator, module, accelerator.prepare_model(module), optimizer, config, watch)
+    run = _Run(accelerator, module, accelerator.prepare_model(module), optimizer, config, watch, metric)
     about = {**(identity or {}), "seed": seed, "config": config.model_dump(mode="json", exclude={"epochs", "patience"})}
     log, best = _resume(run, about)
     with torch.random.fork_rng():
@@ -143,6 +145,7 @@ class _Run:
     optimizer: torch.optim.Optimizer
     config: TrainingConfig
     watch: Watch
+    metric: str
 
     def epoch(self, batches: Batches, rng: np.random.Generator, epoch: int, log: Log) -> float:
         """Take one pass and return its mean loss."""
@@ -158,7 +161,7 @@ class _Run:
                     cure=f"lower learning_rate (now {self.config.learning_rate:g}), or use precision=float32",
                 )
             if self.watch.report is not None and self.accelerator.is_main_process:
-                seen = f", validation NDCG@10 {log.values[-1]:.4f}" if log.values else ""
+                seen = f", validation {self.metric} {log.values[-1]:.4f}" if log.values else ""
                 text = f"epoch {epoch + 1} of at most {self.config.epochs}, loss {total / max(count, 1):.4f}{seen}"
                 self.watch.report(epoch * batches.steps + step + 1, self.config.epochs * batches.steps, text)
         return total / max(count, 1)

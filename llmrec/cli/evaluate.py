@@ -11,12 +11,15 @@ import typer
 from pydantic import Field
 
 from llmrec import __version__
+from llmrec.classic.reranking.likeness import Likeness, vectors_of
 from llmrec.cli.console import console
 from llmrec.config import Config, as_overrides, load_config, write_run
-from llmrec.data import Candidates, Split
+from llmrec.data import Candidates, Dataset, Split
 from llmrec.data.files import read_parquet
 from llmrec.errors import ConfigError
 from llmrec.eval.evaluate import METRICS, evaluate, standard_groups
+from llmrec.eval.lists import COMPARING, ItemFacts
+from llmrec.eval.metrics import Metric
 from llmrec.eval.report import pick_examples, print_table, write_report
 from llmrec.eval.yes_no import BINS, Predictions
 from llmrec.eval.yes_no_compare import evaluate_yes_no
@@ -39,7 +42,9 @@ class EvaluateRecipe(Config):
     part: str = "test"
     """``valid`` or ``test``."""
     metrics: tuple[str, ...] = METRICS
-    """Such as ndcg@10."""
+    """Such as ndcg@10; of the lists themselves also diversity@10, novelty@10, lift@10, serendipity@10 and gini@10."""
+    likeness: Likeness = Likeness()
+    """What items are compared by, for diversity and serendipity."""
     groups: bool = True
     """Report head and tail users, warm and cold items apart."""
     seed: int = 0
@@ -81,6 +86,7 @@ def run(recipe: EvaluateRecipe) -> Path:
         metrics=recipe.metrics,
         baseline=baseline,
         groups=standard_groups(dataset, targets) if recipe.groups else None,
+        facts=_facts(dataset, recipe),
         seed=recipe.seed,
     )
     print_table(evaluation, console)
@@ -99,6 +105,12 @@ def run(recipe: EvaluateRecipe) -> Path:
         },
         examples=pick_examples(dataset, targets, methods[baseline], methods[last], seed=recipe.seed),
     )
+
+
+def _facts(train: Dataset, recipe: EvaluateRecipe) -> ItemFacts:
+    """Return what metrics of lists ask of the items; what is not asked for is not read."""
+    compared = any(Metric.parse(name).kind in COMPARING for name in recipe.metrics)
+    return ItemFacts.of(train, vectors_of(recipe.likeness.read(train), len(train.items)) if compared else None)
 
 
 def run_yes_no(recipe: YesNoRecipe) -> Path:

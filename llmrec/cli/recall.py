@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,11 +14,11 @@ from llmrec.classic.recall.base.store import check_catalogue, load_recommender
 from llmrec.classic.recall.fused import FusedRecommender
 from llmrec.classic.recall.fusion.channel_report import SHARED, channel_report
 from llmrec.classic.recall.neural.curves import write_curves
-from llmrec.cli.console import as_table, console, progress
-from llmrec.config import describe_fields, load_config, write_run
+from llmrec.cli.console import as_table, console
+from llmrec.cli.fitting import Work, fit_and_save
+from llmrec.config import describe_fields, load_config
 from llmrec.data import Split
-from llmrec.data.files import atomic_file, require_replaceable
-from llmrec.protocols import Watch
+from llmrec.data.files import atomic_file
 from llmrec.registry import RECOMMENDERS
 
 app = typer.Typer(
@@ -45,21 +42,8 @@ def fit(
     """
     kind: Any = RECOMMENDERS.get(name)
     recipe = load_config(kind.config_class, config, override or ())
-    require_replaceable(out)
-    split = Split.load(dataset / "split")
-    valid = split.valid if split.valid.labelled else None
-    checkpoint = out.resolve().with_name(f".{out.resolve().name}.checkpoint")
-    start = time.perf_counter()
-    with progress(f"fit {name}", short=True) as report:
-        model = kind(recipe).fit(split.train, seed=seed, watch=Watch(valid, checkpoint, report))
-    if int(os.environ.get("RANK", "0")):  # of several processes that learned together one writes
-        return
-    seconds = time.perf_counter() - start
-    model.save(out)
-    write_run(out / "run.json", recipe, recommender=name, dataset=str(dataset), seed=seed, seconds=seconds)
-    write_curves(out)
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    console.print(f"{name}: fitted on {len(split.train.interactions):,} events in {seconds:.1f} s -> {out}")
+    if fit_and_save(kind(recipe), recipe, "recommender", Work(name, dataset, out, seed)):
+        write_curves(out)
 
 
 @app.command()

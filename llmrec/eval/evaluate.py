@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from llmrec.data import Candidates, Dataset, Targets
 from llmrec.data.files import atomic_file, write_json
 from llmrec.errors import DataError, UnknownNameError, did_you_mean
-from llmrec.eval.metrics import COVERAGE, Metric, PerQuery, compute, coverage
+from llmrec.eval.lists import ItemFacts, list_metrics
+from llmrec.eval.metrics import FORMULAS, LISTS, WHOLE, Metric, PerQuery, compute, coverage, gini
 from llmrec.eval.significance import bootstrap_interval, holm, paired_test
 
 METRICS = ("hr@10", "recall@10", "precision@10", "ndcg@10", "mrr@10", "map@10", "coverage@10")
+LOWER_IS_BETTER = ("gini", "lift")
 ALL = "all"
 TABLE = pl.Schema(
     {
@@ -93,6 +95,7 @@ def evaluate(
     metrics: Sequence[str] = METRICS,
     baseline: str | None = None,
     groups: Mapping[str, Mask] | None = None,
+    facts: ItemFacts | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Evaluate candidates of several methods for the same targets.
@@ -100,30 +103,33 @@ def evaluate(
     Args:
         methods: name -> candidates (q, k').
         targets: q queries with their relevant items.
-        n_items: size of the catalogue, for coverage.
+        n_items: size of the catalogue, for coverage and gini.
         metrics: names such as ``ndcg@10``.
         baseline: the method that all others are compared with.
+        facts: what is known of items, for diversity, novelty, lift and serendipity.
         seed: of the bootstrap and the paired test.
         groups: name -> mask, reported apart from ``all``. A mask (q,) chooses queries. A mask of the shape of
             ``targets.relevant`` chooses relevant items: the others do not count, and queries without any are left out.
 
     Raises:
-        DataError: nothing to evaluate, candidates for other targets, or a mask of another shape.
+        DataError: nothing to evaluate, candidates for other targets, a mask of another shape, or no facts for a
+            metric that asks them.
         UnknownNameError: no such metric or baseline.
     """
     parsed, rows = [Metric.parse(name) for name in dict.fromkeys(metrics)], []
     _check(methods, targets, baseline)
     for group, part, chosen in _parts(targets, groups or {}):
         found = {name: each.select(chosen) for name, each in methods.items()}
-        values = {name: _values(each, part, parsed) for name, each in found.items()}
+        values = {name: _values(each, part, parsed, facts) for name, each in found.items()}
         for metric in parsed:
-            if metric.kind == COVERAGE:
-                cells = _compare_shares(found, metric.k, n_items, baseline)
+            if metric.kind in WHOLE:
+                cells = _compare_whole(found, metric, n_items, baseline)
             else:
                 cells = _compare(values, str(metric), baseline, seed)
             about = {"metric": str(metric), "group": group, "queries": len(part)}
             rows += [{"method": name, **about, **cell} for name, cell in cells.items()]
-    return Evaluation(pl.DataFrame(rows, schema=TABLE), _long(methods, targets, parsed), baseline)
+    lower = tuple(str(metric) for metric in parsed if metric.kind in LOWER_IS_BETTER)
+    return Evaluation(pl.DataFrame(rows, schema=TABLE), _long(methods, targets, parsed, facts), baseline, lower)
 
 
 def user_groups(train: Dataset, targets: Targets) -> dict[str, Mask]:
@@ -212,8 +218,19 @@ def _parts(targets: Targets, groups: Mapping[str, Mask]) -> Iterator[tuple[str, 
             yield name, Targets(targets.queries.select(chosen), relevant[chosen]), chosen
 
 
-def _values(candidates: Candidates, targets: Targets, metrics: Sequence[Metric]) -> dict[str, PerQuery]:
-    return compute(candidates, targets, [str(metric) for metric in metrics if metric.kind != COVERAGE])
+def _values(
+    candidates: Candidates, targets: Targets, metrics: Sequence[Metric], facts: ItemFacts | None
+) -> dict[str, PerQuery]:
+    """Return the per-query values of the metrics that have some."""
+    found = compute(candidates, targets, [str(metric) for metric in metrics if metric.kind in FORMULAS])
+    of_lists = [str(metric) for metric in metrics if metric.kind in LISTS]
+    if of_lists and facts is None:
+        raise DataError(
+            f"metric {of_lists[0]!r} without facts about items",
+            expected="how many users had each item, and what items are compared by",
+            cure="pass facts=ItemFacts.of(train, vectors)",
+        )
+    return found if facts is None else {**found, **list_metrics(candidates, targets, of_lists, facts)}
 
 
 def _compare(
@@ -239,18 +256,23 @@ def _compare(
     return cells
 
 
-def _compare_shares(methods: Mapping[str, Candidates], k: int, n_items: int, baseline: str | None) -> dict[str, _Row]:
-    """Return a coverage for each method: one number a batch, and a resampled batch covers less, so no interval."""
+def _compare_whole(
+    methods: Mapping[str, Candidates], metric: Metric, n_items: int, baseline: str | None
+) -> dict[str, _Row]:
+    """Return a coverage or Gini for each method: one number a batch; a resampled one covers less, so no interval."""
     cells: dict[str, _Row] = {name: {} for name in methods}
-    shares = {name: coverage(found, k, n_items) for name, found in methods.items() if len(found)}
-    for name, share in shares.items():
-        cells[name]["mean"] = share
+    formula = {"coverage": coverage, "gini": gini}[metric.kind]
+    values = {name: formula(found, metric.k, n_items) for name, found in methods.items() if len(found)}
+    for name, value in values.items():
+        cells[name]["mean"] = value
         if baseline is not None and name != baseline:
-            cells[name]["difference"] = share - shares[baseline]
+            cells[name]["difference"] = value - values[baseline]
     return cells
 
 
-def _long(methods: Mapping[str, Candidates], targets: Targets, metrics: Sequence[Metric]) -> pl.DataFrame:
+def _long(
+    methods: Mapping[str, Candidates], targets: Targets, metrics: Sequence[Metric], facts: ItemFacts | None
+) -> pl.DataFrame:
     """Return the long table query, method, metric, value."""
     schema = {"query": pl.Int32, "method": pl.String, "metric": pl.String, "value": pl.Float64}
     parts = [
@@ -258,6 +280,6 @@ def _long(methods: Mapping[str, Candidates], targets: Targets, metrics: Sequence
             "query", method=pl.lit(method), metric=pl.lit(metric), value="value"
         )
         for method, candidates in methods.items()
-        for metric, found in _values(candidates, targets, metrics).items()
+        for metric, found in _values(candidates, targets, metrics, facts).items()
     ]
     return pl.concat([pl.DataFrame(schema=schema), *parts])

@@ -1,7 +1,8 @@
 """Ranking metrics with binary relevance, vectorised over queries.
 
 A metric is named ``kind@k``: ``hr``, ``recall``, ``precision``, ``ndcg``, ``mrr`` and ``map`` give one number a query,
-``coverage`` gives one for the whole batch. Conventions are those of ranx (Bassani, ECIR 2022) and trec_eval.
+``coverage`` and ``gini`` give one for the whole batch. ``lists`` has the others, which ask what items are. Conventions
+are those of ranx (Bassani, ECIR 2022) and trec_eval.
 """
 
 from __future__ import annotations
@@ -65,8 +66,9 @@ FORMULAS: Mapping[str, _Formula] = {
     "mrr": _mrr,
     "map": _average_precision,
 }
-COVERAGE = "coverage"
-KINDS = (*FORMULAS, COVERAGE)
+LISTS = ("diversity", "novelty", "lift", "serendipity")
+WHOLE = ("coverage", "gini")
+KINDS = (*FORMULAS, *LISTS, *WHOLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,15 @@ def compute(candidates: Candidates, targets: Targets, metrics: Sequence[str]) ->
         metrics: names such as ``ndcg@10``.
 
     Raises:
-        UnknownNameError: a name is no metric, or is ``coverage``, which has no value for a single query.
+        UnknownNameError: a name is no metric, or none of those above: ``coverage`` has no value for a single query.
         DataError: there are not as many rows of candidates as targets, or the targets have no labels.
     """
     parsed = {name: Metric.parse(name) for name in metrics}
     for name, metric in parsed.items():
-        if metric.kind == COVERAGE:
+        if metric.kind not in FORMULAS:
+            call = f"{metric.kind}()" if metric.kind in WHOLE else "list_metrics()"
             raise UnknownNameError(
-                f"per-query metric {name!r}", expected=f"one of {', '.join(FORMULAS)}", cure="call coverage() for it"
+                f"per-query metric {name!r}", expected=f"one of {', '.join(FORMULAS)}", cure=f"call {call} for it"
             )
     if len(candidates) != len(targets):
         raise DataError(
@@ -133,11 +136,11 @@ def compute(candidates: Candidates, targets: Targets, metrics: Sequence[str]) ->
             cure="evaluate 'valid', or hand the ranking in where the labels are kept",
         )
     width = max((metric.k for metric in parsed.values()), default=0)
-    hits, relevant = _hits(candidates.items, targets.relevant, width)
+    hits, relevant = relevant_places(candidates.items, targets.relevant, width)
     return {name: FORMULAS[metric.kind](hits[:, : metric.k], relevant) for name, metric in parsed.items()}
 
 
-def _hits(
+def relevant_places(
     items: NDArray[np.int32], relevant: NDArray[np.int32], width: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return which of the first ``width`` places are relevant (q, width), and the number of relevant items (q,).
@@ -164,11 +167,37 @@ def coverage(candidates: Candidates, k: int, n_items: int) -> float:
     Raises:
         DataError: a candidate is no item of the catalogue.
     """
-    shown = np.unique(candidates.items[:, :k])
-    if len(shown) and shown[-1] >= n_items:
+    return int((_shown(candidates, k, n_items) > 0).sum()) / n_items
+
+
+def gini(candidates: Candidates, k: int, n_items: int) -> float:
+    """Return how unevenly the first k of all queries are spread over the catalogue: 0 is evenly, near 1 on one item.
+
+    With the times x_i that item i is shown, from the least on, it is the sum of (2 i - n - 1) x_i over n sum x_i; 0
+    where nothing is shown.
+
+    Args:
+        candidates: (q, k') items.
+        k: how many places of each query count.
+        n_items: size of the catalogue.
+
+    Raises:
+        DataError: a candidate is no item of the catalogue.
+
+    Paper: Fleder, Hosanagar, Blockbuster Culture's Next Rise or Fall, Management Science 2009.
+    """
+    shown = np.sort(_shown(candidates, k, n_items))
+    weights = 2 * np.arange(1, n_items + 1) - n_items - 1
+    return float(weights @ shown / max(n_items * int(shown.sum()), 1))
+
+
+def _shown(candidates: Candidates, k: int, n_items: int) -> NDArray[np.int64]:
+    """Return how often each item is among the first k, (n_items,)."""
+    items = candidates.items[:, :k]
+    if items.max(initial=-1) >= n_items:
         raise DataError(
-            f"candidate item number {shown[-1]}",
+            f"candidate item number {items.max()}",
             expected=f"numbers from 0 to {n_items - 1}",
             cure="pass n_items = len(dataset.items) of the data set that the candidates were made from",
         )
-    return int((shown >= 0).sum()) / n_items
+    return np.bincount(items[items >= 0], minlength=n_items)

@@ -31,7 +31,8 @@ class AnswerStore:
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path or "", timeout=_PATIENCE, isolation_level=None)
+            # Whoever asks an engine from several threads takes care that they take turns.
+            self._db = sqlite3.connect(path or "", timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
             _write_ahead(self._db)
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(_SCHEMA)

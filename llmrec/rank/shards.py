@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -114,11 +115,15 @@ class Shards:
         with resumable(self.parts.folder):
             write_json(self.parts.path(block.number, "json"), {"digest": self.digest(block), "usage": asdict(usage)})
 
-    def write(self, block: Block, frame: pl.DataFrame, run: RankRun) -> None:
-        """Write the shard of a block, whole or not at all."""
+    def write(self, block: Block, frame: pl.DataFrame, run: RankRun, *, more: Mapping[str, str] | None = None) -> None:
+        """Write the shard of a block with further texts about it, whole or not at all."""
         record = {**asdict(replace(run, counts=Counter())), "counts": dict(run.counts)}  # asdict spoils a Counter
         about = json.dumps({"digest": self.digest(block), "run": record})
-        self.parts.write(block.number, frame, {_KEY: about})
+        self.parts.write(block.number, frame, {**(more or {}), _KEY: about})
+
+    def more(self, block: Block) -> dict[str, str]:
+        """Return all texts about a shard that is there."""
+        return dict(pl.read_parquet_metadata(self.parts.path(block.number)))
 
     def _read(self, block: Block) -> RankRun | None:
         try:

@@ -9,6 +9,7 @@ Derive a test class from a contract, say how to make the part, and pytest runs t
 
 from llmrec.testing.engines import EmbedderContract, EngineContract
 from llmrec.testing.injections import INJECTIONS
+from llmrec.testing.learned_rankers import LearnedRankerContract
 from llmrec.testing.rankers import RankerContract
 from llmrec.testing.recommenders import RecommenderContract
 from llmrec.testing.toy import TOY_HISTORIES, TOY_TITLES, assert_same, expect_error, toy
@@ -19,6 +20,7 @@ __all__ = [
     "TOY_TITLES",
     "EmbedderContract",
     "EngineContract",
+    "LearnedRankerContract",
     "RankerContract",
     "RecommenderContract",
     "assert_same",

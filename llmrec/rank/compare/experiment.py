@@ -15,7 +15,7 @@ from llmrec.data.files import atomic_file, require_writable, write_json
 from llmrec.errors import ConfigError, UnknownNameError, did_you_mean
 from llmrec.eval.bias import PopularityBias, PositionBias, popularity_bias, position_bias
 from llmrec.eval.evaluate import Evaluation, evaluate, history_groups, standard_groups
-from llmrec.eval.metrics import COVERAGE, Metric
+from llmrec.eval.metrics import LISTS, WHOLE, Metric
 from llmrec.protocols import Usage
 from llmrec.rank.compare.differing import Difference, find_differing
 from llmrec.rank.compare.leaderboard import make_leaderboard
@@ -134,7 +134,12 @@ def _check(recipe: CompareRecipe, variants: Sequence[Variant]) -> None:
             cure=did_you_mean(recipe.baseline, names),
         )
     for name in recipe.metrics:
-        if Metric.parse(name).kind == COVERAGE and name == recipe.metrics[0]:
+        kind = Metric.parse(name).kind
+        if kind in LISTS:
+            raise ConfigError(
+                f"metric {name!r}", expected="one of what is relevant, or coverage", cure="ask llmrec evaluate for it"
+            )
+        if kind in WHOLE and name == recipe.metrics[0]:
             raise ConfigError(
                 f"first metric {name!r}", expected="one with a value for each user", cure="put another one first"
             )

@@ -104,14 +104,16 @@ def check_catalogue(folder: Path, dataset: Dataset) -> None:
         )
 
 
-def write_about(folder: Path, name: str, config: Config, catalogue: Catalogue, *, members: int = 0) -> None:
+def write_about(
+    folder: Path, name: str, config: Config, catalogue: Catalogue, *, members: int = 0, kind: str = KIND
+) -> None:
     """Write ``config.json``: the registry name, the parameters, the catalogue, how many member models lie within."""
-    about = {"kind": KIND, "schema_version": SCHEMA_VERSION, "name": name, "parameters": config.model_dump(mode="json")}
+    about = {"kind": kind, "schema_version": SCHEMA_VERSION, "name": name, "parameters": config.model_dump(mode="json")}
     write_json(folder / "config.json", {**about, **asdict(catalogue), "members": members})
 
 
-def read_about(folder: Path, *, name: str | None = None) -> dict[str, Any]:
-    """Read ``config.json``, checked to be of a recommender, and of the one called ``name`` where that is given.
+def read_about(folder: Path, *, name: str | None = None, kind: str = KIND) -> dict[str, Any]:
+    """Read ``config.json``, checked to be of a part of that kind, and of the one called ``name`` where that is given.
 
     Raises:
         ModelError: it is missing, unreadable, or of something else.
@@ -119,19 +121,19 @@ def read_about(folder: Path, *, name: str | None = None) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(
-            f"no file {str(path)!r}", expected="the folder of a saved recommender", cure="check the path, or fit one"
+            f"no file {str(path)!r}", expected=f"the folder of a saved {kind}", cure="check the path, or fit one"
         )
     try:
         about = read_json(path)
     except DataError as error:
         raise ModelError(error.found, expected=error.expected, cure=AGAIN) from None
-    for key, expected in (("kind", KIND), ("schema_version", SCHEMA_VERSION)):
+    for key, expected in (("kind", kind), ("schema_version", SCHEMA_VERSION)):
         if about.get(key) != expected:
             raise ModelError(f"{key} {about.get(key)!r} in {str(path)!r}", expected=repr(expected), cure=AGAIN)
     found = about.get("name")
     if not isinstance(found, str) or name not in {None, found}:
         raise ModelError(
-            f"{str(folder)!r} holds the recommender {found!r}", expected=repr(name or "a name"), cure="load that one"
+            f"{str(folder)!r} holds the {kind} {found!r}", expected=repr(name or "a name"), cure="load that one"
         )
     return about
 
