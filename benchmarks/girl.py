@@ -57,6 +57,8 @@ HALVES = ("a", "b")
 LEARNT, HELD_OUT = "b", "a"
 """The half whose reward PPO and GRPO learn from, and the one that judges."""
 STEPS = ("sft", "reward", "ppo", "grpo", "judge")
+WEIGHT = 0.35
+"""Of the reward: its standard deviation over SFT's texts is near 3."""
 KL_TARGET = 8.0
 """Nats of an answer."""
 OPTIMISED = {
@@ -149,7 +151,7 @@ def policy(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
         "out": arguments.runs / name,
         "start": arguments.runs / "sft" / "adapter",
         "prompts": source(arguments, "matched.train"),
-        "rewards": [{"model": arguments.runs / f"reward-{LEARNT}" / "adapter"}],
+        "rewards": [{"model": arguments.runs / f"reward-{LEARNT}" / "adapter", "weight": WEIGHT}],
         "steps": arguments.steps,
         "seed": arguments.seed,
         **OPTIMISED,

@@ -4,7 +4,8 @@ A step draws an answer to each of some prompts, judges the answers, takes the KL
 by token, and learns from them for some passes (Schulman et al., 2017) with advantages by GAE (Schulman et al., 2016),
 whitened over the step. The price of a nat may follow a target (Ziegler et al., 2019). GIRL (Zheng et al., 2023) tunes
 what describes a user's ideal item so. Unlike in Ziegler et al. the value head shares the policy's layers and reads
-hidden states of one size, rewards are not normalised beforehand, and advantages are 0 where a step's are all equal.
+hidden states of one size; it begins with the mean of the first step's rewards, where they normalise rewards beforehand;
+and advantages are 0 where a step's are all equal.
 
 The maths is in ``losses``. What a step draws follows from the seed and its number alone, whatever came before.
 """
@@ -152,6 +153,8 @@ class Ppo:
         ended = torch.tensor([answer[-1] in self.ends for answer in rollout.answers])
         judged = self.rewards.total(parts) - ~ended.numpy() * (recipe.missing_end_penalty or 0.0)
         scores = torch.tensor(judged, dtype=torch.float32, device=mask.device)
+        if self.progress.step == 0:
+            self._start_values(rollout, scores)
         kl = losses.kl_k1(rollout.logprobs, rollout.reference)
         rewards = losses.token_rewards(scores, kl, mask, self.progress.coefficient)
         advantages, returns = losses.gae(rewards, rollout.values, mask, gamma=recipe.gamma, lam=recipe.lam)
@@ -162,6 +165,13 @@ class Ppo:
         if entry["equal_rewards"]:
             return torch.zeros_like(advantages), returns, entry
         return losses.whiten(advantages, mask, self._total), returns, entry
+
+    def _start_values(self, rollout: Rollout, scores: torch.Tensor) -> None:
+        """Expect the mean of the first rewards of each answer: from 0, late tokens alone would look good at first."""
+        mean = self.accelerator.gather(scores).mean()
+        with torch.no_grad():
+            self.policy.value.bias.fill_(mean)
+        rollout.values[rollout.mask] += mean
 
     def _describe(
         self, rollout: Rollout, scores: torch.Tensor, sums: dict[str, torch.Tensor], advantages: torch.Tensor

@@ -125,6 +125,13 @@ def test_equal_rewards_teach_the_policy_nothing(recipe, caplog):
     assert [entry["gradient_norm"] for entry in done.log] == [0.0, 0.0]
 
 
+def test_what_is_foretold_begins_with_the_mean_of_the_first_rewards(recipe):
+    """From 0 the errors would be some 10,000, and late tokens alone would look good."""
+    learns = recipe(steps=2, value_learning_rate=1e-12, value_coefficient=0.0, kl_coefficient=0.0)
+    done = optimise(learns, reward=lambda _, texts, **__: [100 + share for share in share_of_a(_, texts)])
+    assert all(entry["value_error"] < 0.1 for entry in done.log)
+
+
 def test_an_answer_without_an_end_pays_the_penalty(tiny_model, tmp_path):
     model = loosened(tiny_model, tmp_path / "endless", end=False)
     done = optimise(ppo_recipe(model, tmp_path, steps=1, missing_end_penalty=3.0), reward=share_of_a)
