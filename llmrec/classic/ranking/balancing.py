@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -24,7 +24,7 @@ class Balancer(nn.Module, ABC):
         self.tasks = tasks
 
     @abstractmethod
-    def forward(self, losses: Tensor, parameters: Sequence[nn.Parameter], last: Sequence[nn.Parameter]) -> Tensor:
+    def forward(self, losses: Tensor, parameters: Sequence[Tensor], last: Sequence[Tensor]) -> Tensor:
         """Return the number whose gradient is the step.
 
         Args:
@@ -40,8 +40,8 @@ class Equal(Balancer):
     def forward(
         self,
         losses: Tensor,
-        parameters: Sequence[nn.Parameter],  # noqa: ARG002 - losses say all
-        last: Sequence[nn.Parameter],  # noqa: ARG002
+        parameters: Sequence[Tensor],  # noqa: ARG002 - losses say all
+        last: Sequence[Tensor],  # noqa: ARG002
     ) -> Tensor:
         """Return the sum."""
         return losses.sum()
@@ -63,8 +63,8 @@ class UncertaintyWeights(Balancer):
     def forward(
         self,
         losses: Tensor,
-        parameters: Sequence[nn.Parameter],  # noqa: ARG002 - losses say all
-        last: Sequence[nn.Parameter],  # noqa: ARG002
+        parameters: Sequence[Tensor],  # noqa: ARG002 - losses say all
+        last: Sequence[Tensor],  # noqa: ARG002
     ) -> Tensor:
         """Return the weighed sum."""
         total: Tensor = (torch.exp(-self.log_variance) * losses + self.log_variance / 2).sum()
@@ -95,8 +95,8 @@ class GradNorm(Balancer):
     def forward(
         self,
         losses: Tensor,
-        parameters: Sequence[nn.Parameter],  # noqa: ARG002 - only the last shared layer is looked at
-        last: Sequence[nn.Parameter],
+        parameters: Sequence[Tensor],  # noqa: ARG002 - only the last shared layer is looked at
+        last: Sequence[Tensor],
     ) -> Tensor:
         """Return the weighed sum; its gradient teaches the weights too."""
         if not self.first.any():
@@ -121,8 +121,8 @@ class PCGrad(Balancer):
     def forward(
         self,
         losses: Tensor,
-        parameters: Sequence[nn.Parameter],
-        last: Sequence[nn.Parameter],  # noqa: ARG002 - all that is shared counts
+        parameters: Sequence[Tensor],
+        last: Sequence[Tensor],  # noqa: ARG002 - all that is shared counts
     ) -> Tensor:
         """Return a number with the value of the sum, and with the projected gradients."""
         each = [torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True) for loss in losses]
@@ -162,10 +162,16 @@ def make_balancer(balance: Balance, tasks: int, asymmetry: float) -> Balancer:
     """Return a new balancer."""
     if balance == "gradnorm":
         return GradNorm(tasks, asymmetry)
-    return {"equal": Equal, "uncertainty": UncertaintyWeights, "pcgrad": PCGrad}[balance](tasks)
+    kinds: Mapping[str, Callable[[int], Balancer]] = {
+        "equal": Equal,
+        "uncertainty": UncertaintyWeights,
+        "pcgrad": PCGrad,
+    }
+    return kinds[balance](tasks)
 
 
-def _norm(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
+def _norm(loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """Return the norm of a loss's gradient in parameters."""
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    return torch.stack([each.norm() for each in gradients if each is not None]).norm()
+    norm: Tensor = torch.stack([each.norm() for each in gradients if each is not None]).norm()
+    return norm

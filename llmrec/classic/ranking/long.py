@@ -168,7 +168,8 @@ class SoftSearch(Searching):
 
     def close(self, events: Tensor, target: Tensor) -> Tensor:
         """Return (b, h) for vectors (b, h, w) and (b, w)."""
-        return (self.of_event(events) @ self.of_target(target).unsqueeze(2)).squeeze(2)
+        found: Tensor = (self.of_event(events) @ self.of_target(target).unsqueeze(2)).squeeze(2)
+        return found
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the summed cross-entropy of the model and of the ranker that teaches the search, and their rows."""

@@ -105,7 +105,7 @@ class Bottom(TaskModule):
         self.towers = Towers(config.tasks, config.hidden[-1], config.tower, config.dropout)
 
     @property
-    def last(self) -> list[nn.Parameter]:
+    def last(self) -> list[Tensor]:
         """The weights of the bottom's last layer."""
         return [[each for each in self.bottom if isinstance(each, nn.Linear)][-1].weight]
 
@@ -145,7 +145,7 @@ class Funnel(TaskModule):
         self.towers = Towers(config.tasks, self.width, config.hidden, config.dropout)
 
     @property
-    def last(self) -> list[nn.Parameter]:
+    def last(self) -> list[Tensor]:
         """The vectors of the fields: nothing else is shared."""
         return [self.vectors.table]
 
@@ -189,7 +189,7 @@ class Mixture(TaskModule):
         self.towers = Towers(config.tasks, config.hidden[-1], config.tower, config.dropout)
 
     @property
-    def last(self) -> list[nn.Parameter]:
+    def last(self) -> list[Tensor]:
         """The weights of the experts' last layers."""
         return [self.experts.weights[-1]]
 
@@ -240,7 +240,7 @@ class Extraction(TaskModule):
         self.towers = Towers(config.tasks, config.hidden[-1], config.tower, config.dropout)
 
     @property
-    def last(self) -> list[nn.Parameter]:
+    def last(self) -> list[Tensor]:
         """The weights of the last layers of the last level's shared experts."""
         level = self.levels[-1]
         assert isinstance(level, Level)  # noqa: S101 - for the type checker

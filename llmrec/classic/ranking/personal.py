@@ -224,7 +224,7 @@ class Personalised(TaskModule):
         )
 
     @property
-    def last(self) -> list[nn.Parameter]:
+    def last(self) -> list[Tensor]:
         """The weights of the gate on the fields: nothing nearer to the tasks is shared."""
         return [self.epnet.out.weight]
 

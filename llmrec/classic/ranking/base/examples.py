@@ -103,10 +103,10 @@ def event_rows(data: Dataset, config: ExamplesConfig, rng: np.random.Generator) 
         return _checked(data, _impression_rows(data.impressions, histories))
     if kind == "ratings":
         order, _ = data.by_user  # a user's rows together: lists to be ordered
-        values = events.values[order]
+        given = events.values[order]
         users, items, times = events.users[order], events.items[order], events.times[order]
-        labels = (values > config.like_above).astype(np.float32)
-        return _checked(data, _rows(histories, users, items, times, labels, users.astype(np.int64), values))
+        labels = (given > config.like_above).astype(np.float32)
+        return _checked(data, _rows(histories, users, items, times, labels, users.astype(np.int64), given))
     had = np.unique(events.users * np.int64(len(data.items)) + events.items)
     sampler = Negatives(np.bincount(events.items, minlength=len(data.items)), config.power)
     repeated = np.repeat(np.arange(len(events)), 1 + config.negatives)

@@ -109,11 +109,12 @@ class TaskModule(RowModule):
 
     def read(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return all fields' vectors behind one another, (b, width)."""
-        return self.vectors(self.fields(batch)).flatten(1)
+        values: Tensor = self.vectors(self.fields(batch)).flatten(1)
+        return values
 
     @property
     @abstractmethod
-    def last(self) -> list[nn.Parameter]:
+    def last(self) -> list[Tensor]:
         """Weights of the shared layer that is nearest to the tasks."""
 
     @abstractmethod
