@@ -14,6 +14,7 @@ SUB = {
     "prepare": ["movielens", "mind", "amazon", "jobs", "table", "sequences"],
     "data": ["describe"],
     "recall": ["fit", "recommend", "shown", "list"],
+    "coldstart": ["simulate", "fit", "evaluate"],
 }
 HERE = Path(__file__).parent
 

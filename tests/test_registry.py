@@ -5,11 +5,11 @@ import importlib.metadata
 import pytest
 
 from llmrec.errors import UnknownNameError
-from llmrec.registry import ENGINES, RANKERS, RECOMMENDERS, Registry, Row
+from llmrec.registry import ENGINES, RANKERS, RECOMMENDERS, TASTES, Registry, Row
 from llmrec.testing import expect_error
 
 
-@pytest.mark.parametrize("registry", [RECOMMENDERS, RANKERS, ENGINES], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [RECOMMENDERS, RANKERS, ENGINES, TASTES], ids=lambda registry: registry.kind)
 def test_every_built_in_name_leads_to_a_class_with_a_recipe(registry):
     for name in registry.rows:
         assert registry.get(name).config_class.__doc__, name

@@ -38,6 +38,7 @@ TABLE = pl.Schema(
 
 Mask = NDArray[np.bool_]
 _Row = dict[str, object]
+_Runs = tuple[Candidates, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ class Evaluation:
 
 
 def evaluate(
-    methods: Mapping[str, Candidates],
+    methods: Mapping[str, Candidates | Sequence[Candidates]],
     targets: Targets,
     *,
     n_items: int,
@@ -98,7 +99,8 @@ def evaluate(
     """Evaluate candidates of several methods for the same targets.
 
     Args:
-        methods: name -> candidates (q, k').
+        methods: name -> candidates (q, k'), or several of them, such as those of several seeds: what a method is worth
+            at a query is then their mean.
         targets: q queries with their relevant items.
         n_items: size of the catalogue, for coverage.
         metrics: names such as ``ndcg@10``.
@@ -112,9 +114,10 @@ def evaluate(
         UnknownNameError: no such metric or baseline.
     """
     parsed, rows = [Metric.parse(name) for name in dict.fromkeys(metrics)], []
-    _check(methods, targets, baseline)
+    runs = {name: (each,) if isinstance(each, Candidates) else tuple(each) for name, each in methods.items()}
+    _check(runs, targets, baseline)
     for group, part, chosen in _parts(targets, groups or {}):
-        found = {name: each.select(chosen) for name, each in methods.items()}
+        found = {name: tuple(run.select(chosen) for run in each) for name, each in runs.items()}
         values = {name: _values(each, part, parsed) for name, each in found.items()}
         for metric in parsed:
             if metric.kind == COVERAGE:
@@ -123,7 +126,7 @@ def evaluate(
                 cells = _compare(values, str(metric), baseline, seed)
             about = {"metric": str(metric), "group": group, "queries": len(part)}
             rows += [{"method": name, **about, **cell} for name, cell in cells.items()]
-    return Evaluation(pl.DataFrame(rows, schema=TABLE), _long(methods, targets, parsed), baseline)
+    return Evaluation(pl.DataFrame(rows, schema=TABLE), _long(runs, targets, parsed), baseline)
 
 
 def user_groups(train: Dataset, targets: Targets) -> dict[str, Mask]:
@@ -172,10 +175,10 @@ def standard_groups(train: Dataset, targets: Targets) -> dict[str, Mask]:
     return user_groups(train, targets) | item_groups(train, targets)
 
 
-def _check(methods: Mapping[str, Candidates], targets: Targets, baseline: str | None) -> None:
-    if not methods or not len(targets):
+def _check(methods: Mapping[str, _Runs], targets: Targets, baseline: str | None) -> None:
+    if not methods or not all(methods.values()) or not len(targets):
         raise DataError(
-            f"{len(methods)} methods on {len(targets)} targets",
+            f"{sum(map(bool, methods.values()))} methods on {len(targets)} targets",
             expected="at least one of each",
             cure="pass candidates and the targets that they were made for",
         )
@@ -183,10 +186,11 @@ def _check(methods: Mapping[str, Candidates], targets: Targets, baseline: str | 
         raise UnknownNameError(
             f"unknown baseline {baseline!r}", expected="one of the methods", cure=did_you_mean(baseline, methods)
         )
-    for name, candidates in methods.items():
-        if len(candidates) != len(targets):
+    for name, runs in methods.items():
+        wrong = next((run for run in runs if len(run) != len(targets)), None)
+        if wrong is not None:
             raise DataError(
-                f"method {name!r} has {len(candidates)} rows of candidates for {len(targets)} targets",
+                f"method {name!r} has {len(wrong)} rows of candidates for {len(targets)} targets",
                 expected="one row for each query",
                 cure="evaluate the targets that the candidates were made for",
             )
@@ -212,8 +216,10 @@ def _parts(targets: Targets, groups: Mapping[str, Mask]) -> Iterator[tuple[str, 
             yield name, Targets(targets.queries.select(chosen), relevant[chosen]), chosen
 
 
-def _values(candidates: Candidates, targets: Targets, metrics: Sequence[Metric]) -> dict[str, PerQuery]:
-    return compute(candidates, targets, [str(metric) for metric in metrics if metric.kind != COVERAGE])
+def _values(runs: _Runs, targets: Targets, metrics: Sequence[Metric]) -> dict[str, PerQuery]:
+    names = [str(metric) for metric in metrics if metric.kind != COVERAGE]
+    found = [compute(run, targets, names) for run in runs]
+    return {name: np.asarray(np.mean([each[name] for each in found], axis=0), np.float64) for name in names}
 
 
 def _compare(
@@ -239,10 +245,14 @@ def _compare(
     return cells
 
 
-def _compare_shares(methods: Mapping[str, Candidates], k: int, n_items: int, baseline: str | None) -> dict[str, _Row]:
+def _compare_shares(methods: Mapping[str, _Runs], k: int, n_items: int, baseline: str | None) -> dict[str, _Row]:
     """Return a coverage for each method: one number a batch, and a resampled batch covers less, so no interval."""
     cells: dict[str, _Row] = {name: {} for name in methods}
-    shares = {name: coverage(found, k, n_items) for name, found in methods.items() if len(found)}
+    shares = {
+        name: math.fsum(coverage(run, k, n_items) for run in runs) / len(runs)
+        for name, runs in methods.items()
+        if len(runs[0])
+    }
     for name, share in shares.items():
         cells[name]["mean"] = share
         if baseline is not None and name != baseline:
@@ -250,14 +260,14 @@ def _compare_shares(methods: Mapping[str, Candidates], k: int, n_items: int, bas
     return cells
 
 
-def _long(methods: Mapping[str, Candidates], targets: Targets, metrics: Sequence[Metric]) -> pl.DataFrame:
+def _long(methods: Mapping[str, _Runs], targets: Targets, metrics: Sequence[Metric]) -> pl.DataFrame:
     """Return the long table query, method, metric, value."""
     schema = {"query": pl.Int32, "method": pl.String, "metric": pl.String, "value": pl.Float64}
     parts = [
         pl.DataFrame({"query": np.arange(len(found), dtype=np.int32), "value": found}).select(
             "query", method=pl.lit(method), metric=pl.lit(metric), value="value"
         )
-        for method, candidates in methods.items()
-        for metric, found in _values(candidates, targets, metrics).items()
+        for method, runs in methods.items()
+        for metric, found in _values(runs, targets, metrics).items()
     ]
     return pl.concat([pl.DataFrame(schema=schema), *parts])
