@@ -15,6 +15,7 @@ SUB = {
     "train": ["tallrec", "sft", "reward", "ppo", "grpo", "rloo", "dpo", "merge"],
     "prompts": ["list", "show", "render", "compare"],
     "recall": ["fit", "recommend", "shown", "list"],
+    "coldstart": ["simulate", "fit", "evaluate"],
 }
 HERE = Path(__file__).parent
 

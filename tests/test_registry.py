@@ -5,13 +5,13 @@ import importlib.metadata
 import pytest
 
 from llmrec.errors import UnknownNameError
-from llmrec.registry import ENGINES, LEARNED_RANKERS, POLICIES, RANKERS, RECOMMENDERS, RERANKERS, Registry, Row
+from llmrec.registry import ENGINES, LEARNED_RANKERS, POLICIES, RANKERS, RECOMMENDERS, RERANKERS, TASTES, Registry, Row
 from llmrec.testing import expect_error
 
 
 @pytest.mark.parametrize(
     "registry",
-    [RECOMMENDERS, RANKERS, LEARNED_RANKERS, RERANKERS, POLICIES, ENGINES],
+    [RECOMMENDERS, RANKERS, LEARNED_RANKERS, RERANKERS, POLICIES, ENGINES, TASTES],
     ids=lambda registry: registry.kind,
 )
 def test_every_built_in_name_leads_to_a_class_with_a_recipe(registry):

@@ -31,6 +31,7 @@ COMMANDS = {
     "generate": "Generate texts for contexts with a language model, in one resumable batch.",
     "judge": "Judge two files of texts by a language model, in both orders: win rate, ties, bias.",
     "enhance": "Recommend with generated texts: matchers that read them, items nearest to them.",
+    "coldstart": "Simulate behaviour for items that nobody has touched, learn from it, tell what it brings.",
     "fuse": "Fuse recall with a language model's ranking, fitted on validation.",
     "prompts": "List, show, render and compare prompts: quality against cost, biases, one report.html.",
     "evaluate": "Compare rankings or yes/no predictions: metrics, intervals, paired tests, report.html.",

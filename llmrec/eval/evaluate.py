@@ -40,6 +40,7 @@ TABLE = pl.Schema(
 
 Mask = NDArray[np.bool_]
 _Row = dict[str, object]
+_Runs = tuple[Candidates, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ class Evaluation:
 
 
 def evaluate(
-    methods: Mapping[str, Candidates],
+    methods: Mapping[str, Candidates | Sequence[Candidates]],
     targets: Targets,
     *,
     n_items: int,
@@ -101,7 +102,8 @@ def evaluate(
     """Evaluate candidates of several methods for the same targets.
 
     Args:
-        methods: name -> candidates (q, k').
+        methods: name -> candidates (q, k'), or several of them, such as those of several seeds: what a method is worth
+            at a query is then their mean.
         targets: q queries with their relevant items.
         n_items: size of the catalogue, for coverage and gini.
         metrics: names such as ``ndcg@10``.
@@ -117,9 +119,10 @@ def evaluate(
         UnknownNameError: no such metric or baseline.
     """
     parsed, rows = [Metric.parse(name) for name in dict.fromkeys(metrics)], []
-    _check(methods, targets, baseline)
+    runs = {name: (each,) if isinstance(each, Candidates) else tuple(each) for name, each in methods.items()}
+    _check(runs, targets, baseline)
     for group, part, chosen in _parts(targets, groups or {}):
-        found = {name: each.select(chosen) for name, each in methods.items()}
+        found = {name: tuple(run.select(chosen) for run in each) for name, each in runs.items()}
         values = {name: _values(each, part, parsed, facts) for name, each in found.items()}
         for metric in parsed:
             if metric.kind in WHOLE:
@@ -129,7 +132,7 @@ def evaluate(
             about = {"metric": str(metric), "group": group, "queries": len(part)}
             rows += [{"method": name, **about, **cell} for name, cell in cells.items()]
     lower = tuple(str(metric) for metric in parsed if metric.kind in LOWER_IS_BETTER)
-    return Evaluation(pl.DataFrame(rows, schema=TABLE), _long(methods, targets, parsed, facts), baseline, lower)
+    return Evaluation(pl.DataFrame(rows, schema=TABLE), _long(runs, targets, parsed, facts), baseline, lower)
 
 
 def user_groups(train: Dataset, targets: Targets) -> dict[str, Mask]:
@@ -178,10 +181,10 @@ def standard_groups(train: Dataset, targets: Targets) -> dict[str, Mask]:
     return user_groups(train, targets) | item_groups(train, targets)
 
 
-def _check(methods: Mapping[str, Candidates], targets: Targets, baseline: str | None) -> None:
-    if not methods or not len(targets):
+def _check(methods: Mapping[str, _Runs], targets: Targets, baseline: str | None) -> None:
+    if not methods or not all(methods.values()) or not len(targets):
         raise DataError(
-            f"{len(methods)} methods on {len(targets)} targets",
+            f"{sum(map(bool, methods.values()))} methods on {len(targets)} targets",
             expected="at least one of each",
             cure="pass candidates and the targets that they were made for",
         )
@@ -189,10 +192,11 @@ def _check(methods: Mapping[str, Candidates], targets: Targets, baseline: str | 
         raise UnknownNameError(
             f"unknown baseline {baseline!r}", expected="one of the methods", cure=did_you_mean(baseline, methods)
         )
-    for name, candidates in methods.items():
-        if len(candidates) != len(targets):
+    for name, runs in methods.items():
+        wrong = next((run for run in runs if len(run) != len(targets)), None)
+        if wrong is not None:
             raise DataError(
-                f"method {name!r} has {len(candidates)} rows of candidates for {len(targets)} targets",
+                f"method {name!r} has {len(wrong)} rows of candidates for {len(targets)} targets",
                 expected="one row for each query",
                 cure="evaluate the targets that the candidates were made for",
             )
@@ -218,11 +222,8 @@ def _parts(targets: Targets, groups: Mapping[str, Mask]) -> Iterator[tuple[str, 
             yield name, Targets(targets.queries.select(chosen), relevant[chosen]), chosen
 
 
-def _values(
-    candidates: Candidates, targets: Targets, metrics: Sequence[Metric], facts: ItemFacts | None
-) -> dict[str, PerQuery]:
-    """Return the per-query values of the metrics that have some."""
-    found = compute(candidates, targets, [str(metric) for metric in metrics if metric.kind in FORMULAS])
+def _values(runs: _Runs, targets: Targets, metrics: Sequence[Metric], facts: ItemFacts | None) -> dict[str, PerQuery]:
+    """Return the per-query values of the metrics that have some, means over the runs."""
     of_lists = [str(metric) for metric in metrics if metric.kind in LISTS]
     if of_lists and facts is None:
         raise DataError(
@@ -230,7 +231,11 @@ def _values(
             expected="how many users had each item, and what items are compared by",
             cure="pass facts=ItemFacts.of(train, vectors)",
         )
-    return found if facts is None else {**found, **list_metrics(candidates, targets, of_lists, facts)}
+    found = [compute(run, targets, [str(metric) for metric in metrics if metric.kind in FORMULAS]) for run in runs]
+    if facts is not None:
+        of_runs = (list_metrics(run, targets, of_lists, facts) for run in runs)
+        found = [{**one, **more} for one, more in zip(found, of_runs, strict=True)]
+    return {name: np.asarray(np.mean([each[name] for each in found], axis=0), np.float64) for name in found[0]}
 
 
 def _compare(
@@ -256,13 +261,15 @@ def _compare(
     return cells
 
 
-def _compare_whole(
-    methods: Mapping[str, Candidates], metric: Metric, n_items: int, baseline: str | None
-) -> dict[str, _Row]:
+def _compare_whole(methods: Mapping[str, _Runs], metric: Metric, n_items: int, baseline: str | None) -> dict[str, _Row]:
     """Return a coverage or Gini for each method: one number a batch; a resampled one covers less, so no interval."""
     cells: dict[str, _Row] = {name: {} for name in methods}
     formula = {"coverage": coverage, "gini": gini}[metric.kind]
-    values = {name: formula(found, metric.k, n_items) for name, found in methods.items() if len(found)}
+    values = {
+        name: math.fsum(formula(run, metric.k, n_items) for run in runs) / len(runs)
+        for name, runs in methods.items()
+        if len(runs[0])
+    }
     for name, value in values.items():
         cells[name]["mean"] = value
         if baseline is not None and name != baseline:
@@ -271,7 +278,7 @@ def _compare_whole(
 
 
 def _long(
-    methods: Mapping[str, Candidates], targets: Targets, metrics: Sequence[Metric], facts: ItemFacts | None
+    methods: Mapping[str, _Runs], targets: Targets, metrics: Sequence[Metric], facts: ItemFacts | None
 ) -> pl.DataFrame:
     """Return the long table query, method, metric, value."""
     schema = {"query": pl.Int32, "method": pl.String, "metric": pl.String, "value": pl.Float64}
@@ -279,7 +286,7 @@ def _long(
         pl.DataFrame({"query": np.arange(len(found), dtype=np.int32), "value": found}).select(
             "query", method=pl.lit(method), metric=pl.lit(metric), value="value"
         )
-        for method, candidates in methods.items()
-        for metric, found in _values(candidates, targets, metrics, facts).items()
+        for method, runs in methods.items()
+        for metric, found in _values(runs, targets, metrics, facts).items()
     ]
     return pl.concat([pl.DataFrame(schema=schema), *parts])

@@ -15,9 +15,10 @@ from pydantic import Field
 from llmrec.config import write_run
 from llmrec.data.files import atomic_file, read_parquet, require_writable, resumable
 from llmrec.errors import DataError
-from llmrec.generate.judging import PairJudge, Votes
-from llmrec.generate.verdicts import TIED, Agreement, Floats, WinRate, agreement, win_rate
+from llmrec.generate.judging import PairJudge
+from llmrec.generate.verdicts import Agreement, WinRate, agreement, win_rate
 from llmrec.llm.make import EngineRecipe, Report, open_engine, tell_pace
+from llmrec.prompts.votes import TIED, Floats, Votes
 from llmrec.protocols import Engine, Reward, Usage
 
 JUDGE = "judge"

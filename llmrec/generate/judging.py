@@ -4,48 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from llmrec.errors import ConfigError
 from llmrec.generate.contexts import OVERHEAD
-from llmrec.generate.verdicts import LOST, TIED, WON, Floats
-from llmrec.llm.labels import first_tokens
+from llmrec.prompts.labels import first_tokens
 from llmrec.prompts.template import Template, clean_text, load_template
+from llmrec.prompts.votes import Votes
 from llmrec.protocols import Engine, Prompt
 
 _NEEDED = {"document", "candidates"}
-
-
-@dataclass(frozen=True, eq=False)
-class Votes:
-    """What a judge says of n pairs, as log-odds of the first text; NaN where it was not asked, or failed.
-
-    Attributes:
-        first: (n,) where the first text stands first.
-        second: (n,) where it stands second.
-    """
-
-    first: Floats
-    second: Floats
-
-    def scores(self) -> Floats:
-        """Return what each pair counts for the first text, (n,): a tie where the orders disagree, or one is even."""
-        known = np.isfinite(self.first) & np.isfinite(self.second)
-        won, lost = (self.first > 0) & (self.second > 0), (self.first < 0) & (self.second < 0)
-        return np.where(known, np.select([won, lost], [WON, LOST], TIED), np.nan)
-
-    def first_place(self) -> float | None:
-        """Return the share of answers that prefer the text which stands first, an even one counting half."""
-        odds = np.concatenate([self.first, -self.second])
-        odds = odds[np.isfinite(odds)]
-        return float(((np.sign(odds) + 1) / 2).mean()) if len(odds) else None
-
-    def swayed(self) -> float | None:
-        """Return the share of pairs in which both orders prefer the same place: its order decides, not the text."""
-        known = np.isfinite(self.first) & np.isfinite(self.second)
-        return float((self.first * self.second < 0)[known].mean()) if known.any() else None
 
 
 class PairJudge:

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from llmrec.errors import DataError
 from llmrec.eval.significance import bootstrap_interval, paired_test
-
-WON, TIED, LOST = 1.0, 0.5, 0.0
-"""What a pair counts for the first text; NaN where nobody knows."""
-Floats = NDArray[np.float64]
+from llmrec.prompts.votes import LOST, TIED, WON
 
 
 @dataclass(frozen=True, slots=True)

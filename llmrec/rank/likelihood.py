@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from llmrec.data import Candidates, Dataset, Queries
+from llmrec.prompts.continuing import Continuations
+from llmrec.prompts.prompting import PromptConfig, Prompter
 from llmrec.protocols import Engine, FloatArray
-from llmrec.rank.examples import Example
-from llmrec.rank.prompting import PromptConfig, Prompter, Variables
 
 
 class LikelihoodConfig(PromptConfig):
@@ -61,17 +61,13 @@ class LikelihoodRanker:
         )
         self.counts = self.prompter.counts
         self.template = self.prompter.template
-        self.prompter.show(self._solve)
+        self.continuations = Continuations(self.prompter)
 
     def rank(self, queries: Queries, candidates: Candidates) -> Candidates:
         """Return each row ordered by its score (natural logarithms), best first."""
         candidates.require_filled()
-        asked: list[tuple[list[str], Variables]] = [(history, {}) for history in self.prompter.histories(queries)]
-        answers = [
-            [self.template.render_cleaned_answer(title) for title in row]
-            for row in self.prompter.rows(candidates.items)
-        ]
-        found = self.prompter.logprobs(asked, answers)
+        answers = [self.continuations.answers(row) for row in self.prompter.rows(candidates.items)]
+        found = self.continuations.logprobs(self.prompter.histories(queries), answers)
         scores = np.full(candidates.items.shape, np.nan, np.float32)
         scores[candidates.items >= 0] = self._scored(answers, found)
         return candidates.with_scores(scores)
@@ -83,15 +79,8 @@ class LikelihoodRanker:
             return values
         texts = [answer for row in answers for answer in row]
         distinct = list(dict.fromkeys(texts))
-        if self.config.score == "mean":
-            of_each = np.array(self.prompter.engine.count_tokens(distinct), np.float32)
-        else:
-            alone: list[tuple[list[str], Variables]] = [([], {})] if distinct else []
-            of_each = np.concatenate([*self.prompter.logprobs(alone, [distinct] * len(alone)), np.zeros(0)])
-        by_text = dict(zip(distinct, of_each.tolist(), strict=True))
+        mean = self.config.score == "mean"
+        of_each = self.prompter.engine.count_tokens(distinct) if mean else self.continuations.alone(distinct).tolist()
+        by_text = dict(zip(distinct, of_each, strict=True))
         others = np.array([by_text[text] for text in texts], np.float32)
-        return values / others if self.config.score == "mean" else values - others
-
-    def _solve(self, example: Example) -> list[tuple[Variables, str]]:
-        title = self.prompter.titles([example.candidates[example.target]])[0]
-        return [({}, self.template.render_cleaned_answer(title))]
+        return values / others if mean else values - others

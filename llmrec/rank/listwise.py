@@ -10,10 +10,10 @@ from pydantic import Field
 
 from llmrec.data import Candidates, Dataset, Queries
 from llmrec.prompts.answers import PARSERS
+from llmrec.prompts.choosing import first_labels, single_tokens
+from llmrec.prompts.examples import Example
+from llmrec.prompts.prompting import PromptConfig, Prompter, Variables, require_answer
 from llmrec.protocols import Completion, Engine, Prompt, Sampling
-from llmrec.rank.choosing import first_labels, single_tokens
-from llmrec.rank.examples import Example
-from llmrec.rank.prompting import PromptConfig, Prompter, Variables, require_answer
 
 OUTCOMES = ("read", "partial", "unread", "failed", "refused", "cut_off", "missing", "duplicate", "invented")
 

@@ -12,9 +12,9 @@ from pydantic import Field
 from scipy.special import expit
 
 from llmrec.data import Candidates, Dataset, Queries
+from llmrec.prompts.choosing import Chooser
+from llmrec.prompts.prompting import PromptConfig, Prompter
 from llmrec.protocols import Engine
-from llmrec.rank.choosing import Chooser
-from llmrec.rank.prompting import PromptConfig, Prompter
 from llmrec.rank.rounds import Sets, by_pairs, heap_order, in_rounds, sliding_order
 from llmrec.rank.sorting import ordered
 
@@ -80,10 +80,7 @@ class PairwiseRanker:
 
         def prefer(asked: list[tuple[int, tuple[int, ...]]]) -> list[float]:
             pairs = [(histories[row], [rows[row][first], rows[row][second]]) for row, (first, second) in asked]
-            turned = [(history, titles[::-1]) for history, titles in pairs]
-            both = [each for pair in zip(pairs, turned, strict=True) for each in pair]
-            odds = [float(first) - float(second) for first, second in self.chooser.choose(both)]
-            first = [float(expit((one - other) / 2)) for one, other in zip(odds[::2], odds[1::2], strict=True)]
+            first: list[float] = expit(self.chooser.vote(pairs).margins).tolist()
             failed.update(row for (row, _), each in zip(asked, first, strict=True) if np.isnan(each))
             return first
 

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmrec.data import Candidates, Dataset, Queries
-from llmrec.llm.labels import first_tokens
+from llmrec.prompts.choosing import YesNo
+from llmrec.prompts.prompting import PromptConfig, Prompter
 from llmrec.protocols import Engine
-from llmrec.rank.choosing import first_labels
-from llmrec.rank.examples import Example
-from llmrec.rank.prompting import PromptConfig, Prompter, Variables
 
 
 class PointwiseConfig(PromptConfig):
@@ -67,29 +65,13 @@ class PointwiseRanker:
             like_above=self.config.like_above,
         )
         self.counts = self.prompter.counts
-        self.completions = [
-            self.prompter.template.render_cleaned_answer(label) for label in first_labels(self.prompter, 2)
-        ]
-        self.answers = first_tokens(engine, self.completions, self.prompter.sample({"target": "Title"}).user)
-        self.prompter.show(self._solve)
+        self.yes_no = YesNo(self.prompter)
 
     def rank(self, queries: Queries, candidates: Candidates) -> Candidates:
         """Return each row ordered by the log-odds of yes, best first."""
         candidates.require_filled()
         pasts, rows = self.prompter.pasts(queries), self.prompter.rows(candidates.items)
-        asked = [(past, {"target": title}) for past, titles in zip(pasts, rows, strict=True) for title in titles]
-        answers = [self.answers] * len(asked)
-        found = self.prompter.logprobs(asked, answers)
+        asked = [(past, title) for past, titles in zip(pasts, rows, strict=True) for title in titles]
         scores = np.full(candidates.items.shape, np.nan, np.float32)
-        scores[candidates.items >= 0] = [yes - no for no, yes in found]
+        scores[candidates.items >= 0] = self.yes_no.odds(asked)
         return candidates.with_scores(scores)
-
-    def _solve(self, example: Example) -> list[tuple[Variables, str]]:
-        """Return the chosen item with a yes, another one with a no; where likes are told, what it was rated."""
-        no, yes = self.completions
-        chosen = example.candidates[example.target]
-        if self.prompter.like_above is not None:
-            return [({"target": self.prompter.titles([chosen])[0]}, yes if example.yes else no)]
-        other = [item for item in example.candidates if item != chosen][:1]
-        asked = zip(self.prompter.titles([chosen, *other]), (yes, no), strict=False)
-        return [({"target": title}, answer) for title, answer in asked]

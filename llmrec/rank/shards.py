@@ -17,10 +17,10 @@ from llmrec.config import Config, Part, make_config
 from llmrec.data import Dataset
 from llmrec.data.files import resumable, write_json
 from llmrec.data.parts import Parts
+from llmrec.prompts.prompting import PromptConfig
 from llmrec.prompts.template import load_template
 from llmrec.protocols import Usage
 from llmrec.rank.blocks import Block
-from llmrec.rank.prompting import PromptConfig
 from llmrec.registry import RANKERS
 
 _KEY = "llmrec"

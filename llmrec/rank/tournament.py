@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from llmrec.data import Candidates, Dataset, Queries
+from llmrec.prompts.choosing import Chooser
+from llmrec.prompts.prompting import PromptConfig, Prompter
 from llmrec.protocols import Engine
-from llmrec.rank.choosing import Chooser
-from llmrec.rank.prompting import PromptConfig, Prompter
 from llmrec.rank.rounds import in_rounds
 
 Group = tuple[int, ...]

@@ -15,8 +15,8 @@ from llmrec.data.files import require_columns, require_writable, resumable
 from llmrec.data_prep.examples import Examples
 from llmrec.errors import DataError
 from llmrec.eval.yes_no import Predictions
-from llmrec.llm.labels import first_tokens
 from llmrec.llm.make import EngineRecipe, Report, open_engine, tell_pace
+from llmrec.prompts.labels import first_tokens
 from llmrec.protocols import Engine, Usage
 
 

@@ -1,7 +1,7 @@
 """Names of parts: what is built in, and what other packages bring through entry points."""
 
 from llmrec.registry.exploration import POLICIES
-from llmrec.registry.language import EMBEDDERS, ENGINES, RANKERS
+from llmrec.registry.language import EMBEDDERS, ENGINES, RANKERS, TASTES
 from llmrec.registry.ranking import LEARNED_RANKERS
 from llmrec.registry.recall import RECOMMENDERS
 from llmrec.registry.reranking import RERANKERS
@@ -15,6 +15,7 @@ __all__ = [
     "RANKERS",
     "RECOMMENDERS",
     "RERANKERS",
+    "TASTES",
     "Registry",
     "Row",
 ]

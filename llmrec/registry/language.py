@@ -1,4 +1,4 @@
-"""Names of ranking strategies, engines and embedders."""
+"""Names of ranking strategies, ways of asking about cold items, engines and embedders."""
 
 from __future__ import annotations
 
@@ -52,6 +52,28 @@ RANKERS = Registry(
             "llmrec.rank.bootstrap:BootstrapRanker",
             "another strategy on several random orders, by Borda count",
             "Hou et al., ECIR 2024 (LLMRank)",
+        ),
+    },
+)
+
+TASTES = Registry(
+    "way of asking",
+    "llmrec.tastes",
+    {
+        "likelihood": Row(
+            "llmrec.coldstart.asking:Calibrated",
+            "what a history adds to the log-probability of a title; for base models",
+            "Holtzman et al., EMNLP 2021",
+        ),
+        "yes-no": Row(
+            "llmrec.coldstart.asking:YesNoTaste",
+            "odds of yes against no for each item; for adapters tuned on that question",
+            "Huang et al., WSDM 2025 (ColdLLM)",
+        ),
+        "choice": Row(
+            "llmrec.coldstart.asking:Choice",
+            "two items at a time, in both orders; for models that follow instructions",
+            "Wang et al., WWW Companion 2024",
         ),
     },
 )

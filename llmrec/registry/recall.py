@@ -26,6 +26,12 @@ RECOMMENDERS = Registry(
             needs=("item columns",),
             cold_items=True,
         ),
+        "category-popular": Row(
+            "llmrec.classic.recall.followed:CategoryPopular",
+            "popular items of the history's categories; a new item counts like the others of its category",
+            needs=("item columns",),
+            cold_items=True,
+        ),
         "regional": Row(
             "llmrec.classic.recall.regional:Regional",
             "popular in the user's region or group; unseen users get overall popularity",

@@ -10,11 +10,12 @@ from generated import Opinionated, shown, texts
 from llmrec.errors import ConfigError, DataError
 from llmrec.generate.contexts import OVERHEAD
 from llmrec.generate.judge import JudgeRecipe, judge_batch
-from llmrec.generate.judging import PairJudge, Votes
+from llmrec.generate.judging import PairJudge
 from llmrec.generate.verdicts import Agreement
 from llmrec.llm import make
 from llmrec.llm.fake import FakeConfig, FakeEngine
 from llmrec.llm.transformers import TransformersConfig, TransformersEngine
+from llmrec.prompts.votes import Votes
 from llmrec.protocols import Prompt
 from llmrec.testing import expect_error
 

@@ -128,8 +128,8 @@ def test_one_token_behind_the_prompt_is_enough():
         def count_tokens(self, texts):
             return [len(text.split()) + text.startswith(" ") for text in texts]
 
-    assert make(Spaced()).answers == [" No", " Yes"]
-    assert make(Spaced(), template="pointwise-yes-no").answers == [" no", " yes"]
+    assert make(Spaced()).yes_no.answers == [" No", " Yes"]
+    assert make(Spaced(), template="pointwise-yes-no").yes_no.answers == [" no", " yes"]
 
 
 def test_queries_without_ratings_are_refused():

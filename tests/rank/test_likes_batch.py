@@ -15,12 +15,12 @@ from llmrec.data_prep.recipes import MovieLensRecipe
 from llmrec.data_prep.split import leave_last_out
 from llmrec.errors import DataError
 from llmrec.llm.fake import FakeEngine
+from llmrec.prompts.examples import draw_examples
 from llmrec.rank.batch import RankRecipe, rank_batch
 from llmrec.rank.compare.experiment import compare
 from llmrec.rank.compare.recipe import CompareRecipe
 from llmrec.rank.compare.render import RenderRecipe, render_prompts
 from llmrec.rank.compare.trial import serving_strategies
-from llmrec.rank.examples import draw_examples
 from llmrec.rank.shards import made_from
 from llmrec.testing import expect_error
 

@@ -12,9 +12,9 @@ from llmrec.data_prep.examples import Examples
 from llmrec.data_prep.examples.table import make_frame
 from llmrec.errors import ConfigError, DataError
 from llmrec.llm.fake import FakeConfig, FakeEngine
-from llmrec.llm.labels import first_tokens
 from llmrec.llm.tokens import PromptTokenizer
 from llmrec.llm.transformers import TransformersConfig, TransformersEngine
+from llmrec.prompts.labels import first_tokens
 from llmrec.protocols import Prompt, Usage
 from llmrec.rank.yes_no import ScoreRecipe, score_batch, score_yes_no
 from llmrec.testing import expect_error

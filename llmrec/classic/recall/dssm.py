@@ -95,6 +95,10 @@ class Towers(Encoder):
         """Return (n_items, d) of length 1."""
         return self.item(self.feature.every())
 
+    def some_items(self, items: Tensor) -> Tensor:
+        """Return (b, d) of length 1 for item numbers (b,)."""
+        return self.item(items)
+
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the summed loss of the rows and their number."""
         vectors, targets = self.query(batch["history"]), batch["target"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags
 from threadpoolctl import threadpool_limits
 
 from llmrec.classic.recall.base.history import HistoryRecommender, history_matrix, seen_matrix
 from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.base.taught import TAUGHT, read_taught
 from llmrec.classic.recall.base.vectors import vector_scores
 from llmrec.classic.recall.factors.ridge import solve_rows
 from llmrec.config import Config
@@ -58,8 +59,8 @@ class ALS(HistoryRecommender[ALSConfig]):
         self.item_factors: FloatArray = arrays["item_factors"]
         if self.item_factors.shape != (n_items, self.config.factors):
             raise ValueError(f"item_factors of shape {self.item_factors.shape}")
-        exact = self.item_factors.astype(np.float64)
-        self._servable = arrays["popularity"] > 0
+        self._read, self._taught = arrays["popularity"] > 0, read_taught(arrays, n_items)
+        exact = np.where(self._taught[:, None], 0, self.item_factors.astype(np.float64))
         self._gram = exact.T @ exact + self.config.regularization * np.eye(self.config.factors)
 
     @property
@@ -69,14 +70,34 @@ class ALS(HistoryRecommender[ALSConfig]):
 
     @property
     def servable(self) -> NDArray[np.bool_]:
-        """Which items have training events, (n_items,); the others come last."""
-        return self._servable
+        """Which items have training events or were placed, (n_items,); the others come last."""
+        return self._read | self._taught
 
     def query_vectors(self, queries: Queries) -> FloatArray:
-        """Return the user vectors (q, 1, factors), NaN where the history says nothing."""
-        vectors = self.user_factors(history_matrix(queries, self.catalogue.n_items))
+        """Return the user vectors (q, 1, factors), NaN where the history says nothing; placed items say nothing."""
+        histories = history_matrix(queries, self.catalogue.n_items)
+        if self._taught.any():
+            histories = histories @ diags(self._read.astype(np.float32))
+            histories.eliminate_zeros()
+        vectors = self.user_factors(histories)
         vectors[~vectors.any(axis=1)] = np.nan
         return vectors[:, None, :]
+
+    def with_takers(self, taken: csr_matrix, users: FloatArray) -> Self:
+        """Return a model that serves the rows of ``taken`` too; see ``TakesItems``.
+
+        A vector is the half step of the paper, of the expected loss: with X the users' vectors and p how probable each
+        takes the item, it solves (XtX + (alpha - 1) Xt diag(p) X + rI) y = alpha Xtp.
+        """
+        config, exact, factors = self.config, users.astype(np.float64), self.item_factors.copy()
+        items = np.diff(taken.indptr) > 0
+        left = exact.T @ exact + config.regularization * np.eye(config.factors)
+        for item in np.flatnonzero(items):
+            row = slice(taken.indptr[item], taken.indptr[item + 1])
+            takers, weighted = exact[taken.indices[row]], exact[taken.indices[row]] * taken.data[row, None]
+            matrix = left + (config.alpha - 1) * takers.T @ weighted
+            factors[item] = np.linalg.solve(matrix, config.alpha * weighted.sum(axis=0))
+        return self._replaced({"item_factors": factors, TAUGHT: self._taught | items})
 
     def user_factors(self, histories: csr_matrix) -> FloatArray:
         """Return user vectors (q, factors) of histories: ones (q, n_items); zeros for an empty one.
@@ -89,7 +110,7 @@ class ALS(HistoryRecommender[ALSConfig]):
         return found.astype(np.float32)
 
     def _score(self, queries: Queries) -> FloatArray:
-        return vector_scores(self.query_vectors(queries), self.item_factors, self._servable)
+        return vector_scores(self.query_vectors(queries), self.item_factors, self.servable)
 
 
 class EASEConfig(Config):

@@ -1,4 +1,4 @@
-"""Followed authors or categories: what is popular among items like those that the history is full of."""
+"""Authors or categories: what is popular among items like those of the history, and what nobody has touched there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmrec.classic.recall.base.columns import text_lists
 from llmrec.classic.recall.base.history import HistoryRecommender, history_matrix, popularity
 from llmrec.classic.recall.base.store import Arrays
 from llmrec.classic.recall.neighbourhood.nearest import best_of_rows, popularity_tail, put_tail, ranges
-from llmrec.classic.recall.rules import recent_users
+from llmrec.classic.recall.rules import check_shape, recent_users
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.data.vocabulary import Vocabulary
@@ -103,6 +103,57 @@ class Followed(HistoryRecommender[FollowedConfig]):
         ahead -= np.repeat(ahead[np.cumsum(lengths) - lengths], lengths)
         quotients = np.repeat(shares, lengths) / (ahead + 1)
         scores[row, items] = np.maximum(scores[row, items], quotients)
+
+
+class CategoryPopularConfig(Config):
+    """What a category is."""
+
+    column: str = "categories"
+    """Column of the item table with an item's categories, authors or brands: one value or a list."""
+
+
+class CategoryPopular(HistoryRecommender[CategoryPopularConfig]):
+    """Scores an item by how popular it is, or is to be expected to be, and by the share of the history like it.
+
+    An item without events is expected to be as popular as the items with some in its categories are on average: the
+    mean over categories of the mean number of users. That is times the mean, over the item's categories, of the share
+    of the history's items that are of it: what a shop without any model does with a new item. Items of no category of
+    the history come after, by popularity, with scores from -1 to 0.
+    """
+
+    name: ClassVar[str] = "category-popular"
+    config_class: ClassVar[type[Config]] = CategoryPopularConfig
+
+    def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:  # noqa: ARG002 - counted
+        items, values = item_values(data, self.config.column)
+        users, order = popularity(data), np.lexsort((values, items))
+        items, values = items[order], values[order]
+        has = users[items] > 0
+        totals, counts = (np.bincount(values[has], each, int(values.max()) + 1) for each in (users[items[has]], None))
+        means = totals / np.maximum(counts, 1)
+        sizes = np.bincount(items, minlength=len(users))
+        expected = np.bincount(items, means[values], len(users)) / np.maximum(sizes, 1)
+        return {
+            "expected": np.where(users > 0, users, expected).astype(np.float32),
+            "values": values.astype(np.int32),
+            "starts": np.concatenate([[0], np.cumsum(sizes)]),
+        }
+
+    def _adopt(self, arrays: Arrays, n_items: int) -> None:
+        check_shape("expected", arrays["expected"], n_items)
+        self.expected: FloatArray = arrays["expected"]
+        values, starts = arrays["values"], arrays["starts"]
+        width = int(values.max(initial=-1)) + 1
+        self._has = csr_matrix((np.ones(len(values), np.float32), values, starts), (n_items, width))
+        self._has.check_format(full_check=True)
+        self._tail = popularity_tail(arrays["popularity"])
+
+    def _score(self, queries: Queries) -> FloatArray:
+        histories = history_matrix(queries, self.catalogue.n_items)
+        lengths, sizes = (np.maximum(np.diff(each.indptr), 1).astype(np.float32) for each in (histories, self._has))
+        shares = (histories @ self._has) @ self._has.T
+        scores: FloatArray = shares.toarray() * (self.expected / sizes) / lengths[:, None]
+        return put_tail(scores, self._tail)
 
 
 def item_values(data: Dataset, column: str) -> tuple[Numbers, Numbers]:

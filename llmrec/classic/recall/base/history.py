@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
@@ -91,8 +91,11 @@ class HistoryRecommender(ABC, Generic[C]):
             DataError: the data set has no interaction, or lacks what the model needs.
             ModelError: what was learned is not finite.
         """
+        return self._fit(data, lambda: self._learn(data, seed, watch))
+
+    def _fit(self, data: Dataset, learn: Callable[[], Arrays]) -> Self:
         counts = popularity(data)
-        arrays = self._learn(data, seed, watch)
+        arrays = learn()
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise ModelError(
@@ -133,6 +136,12 @@ class HistoryRecommender(ABC, Generic[C]):
     def _take(self, catalogue: Catalogue, arrays: Arrays) -> None:
         self._adopt(arrays, catalogue.n_items)
         self._catalogue, self._arrays = catalogue, arrays
+
+    def _replaced(self, arrays: Arrays) -> Self:
+        """Return a model of the same config and catalogue with some arrays replaced."""
+        model = type(self)(self.config)
+        model._take(self.catalogue, {**self._arrays, **arrays})  # noqa: SLF001 - its own kind
+        return model
 
     def save(self, folder: Path) -> Path:
         """Write ``config.json`` and ``weights.npz``, whole or not at all."""

@@ -22,7 +22,13 @@ class NeuralConfig(TrainingConfig):
 
 
 class Encoder(nn.Module, ABC):
-    """A module that turns histories into vectors which meet the items' by inner product."""
+    """A module that turns histories into vectors which meet the items' by inner product.
+
+    Attributes:
+        temperature: divides the inner products in training.
+    """
+
+    temperature: float = 1.0
 
     @abstractmethod
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -41,6 +47,10 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def items(self) -> Tensor:
         """Return the vectors (n_items, d) of all items."""
+
+    def some_items(self, items: Tensor) -> Tensor:
+        """Return the vectors (b, d) of item numbers (b,)."""
+        return self.items()[items]
 
 
 class ItemEmbedding(nn.Module):

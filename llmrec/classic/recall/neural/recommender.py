@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from llmrec.classic.recall.base.auxiliary import Auxiliary
 from llmrec.classic.recall.base.history import HistoryRecommender, popularity
 from llmrec.classic.recall.base.store import Arrays
+from llmrec.classic.recall.base.taught import read_taught, written_taught
 from llmrec.classic.recall.base.vectors import AnswersByVectors, answer
 from llmrec.classic.recall.neural.encoder import Encoder, NeuralConfig
 from llmrec.classic.recall.neural.fitting import fit_module
+from llmrec.classic.recall.neural.preferences import BatchesWithPreferences, LossWithPreferences
 from llmrec.classic.recall.neural.serving import Serving
 from llmrec.classic.training import Batches, Log
 from llmrec.data import Dataset
-from llmrec.protocols import Watch
+from llmrec.protocols import UNWATCHED, Watch
 
 N = TypeVar("N", bound=NeuralConfig)
 WEIGHTS = "module."
@@ -27,7 +30,8 @@ WEIGHTS = "module."
 class NeuralRecommender(AnswersByVectors, HistoryRecommender[N]):
     """A recommender around an ``Encoder``: a model says how it is built and what it learns from.
 
-    Items without training events have no learned vector: they come after all others, and histories skip them.
+    Items without training events have no learned vector: they come after all others, and histories skip them. Those
+    that ``fit_with`` teaches are served like the others; histories skip them still.
     What was seen in training is kept with the weights, ``training_loss`` and ``validation_ndcg``, an entry an epoch.
     """
 
@@ -43,27 +47,40 @@ class NeuralRecommender(AnswersByVectors, HistoryRecommender[N]):
         """Return arrays beside the weights that the encoder is built from and that are stored with it."""
         return {}
 
-    def _learn(self, data: Dataset, seed: int, watch: Watch) -> Arrays:
-        features, servable = self._features(data), popularity(data) > 0
+    def fit_with(self, data: Dataset, auxiliary: Auxiliary, *, seed: int = 0, watch: Watch = UNWATCHED) -> Self:
+        """Learn from ``data`` and from preferences, and return itself; see ``LearnsPreferences``."""
+        auxiliary.check(data)
+        return self._fit(data, lambda: self._learn(data, seed, watch, auxiliary))
+
+    def _learn(self, data: Dataset, seed: int, watch: Watch, auxiliary: Auxiliary | None = None) -> Arrays:
+        features, read, history = self._features(data), popularity(data) > 0, self.config.history
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            module = self._encoder(len(data.items), features)
+            encoder = self._encoder(len(data.items), features)
+        module: nn.Module = encoder
+        batches, taught, identity = self._batches(data, features), np.zeros_like(read), {}
+        if auxiliary is not None:
+            module = LossWithPreferences(encoder, auxiliary.weight)
+            batches = BatchesWithPreferences(batches, data, auxiliary.preferences, history)
+            taught, identity = auxiliary.taught(read), {"preferences": auxiliary.digest}
         log = fit_module(
             module,
-            self._batches(data, features),
+            batches,
             self.config,
-            lambda: partial(answer, Serving(module, servable, self.config.history)),
+            lambda: partial(answer, Serving(encoder, read, history, taught)),
             name=self.name,
             data=data,
             seed=seed,
             watch=watch,
+            identity=identity,
         )
-        return {**features, **learned(module, log)}
+        return {**features, **learned(encoder, log), **written_taught(taught)}
 
     def _adopt(self, arrays: Arrays, n_items: int) -> None:
         module = self._encoder(n_items, arrays)
         restore(module, arrays)
-        self._vectors = Serving(module, arrays["popularity"] > 0, self.config.history)
+        taught = read_taught(arrays, n_items)
+        self._vectors = Serving(module, arrays["popularity"] > 0, self.config.history, taught)
 
 
 def learned(module: nn.Module, log: Log) -> Arrays:

@@ -22,12 +22,17 @@ class Serving:
 
     Args:
         module: the encoder.
-        servable: bool (n_items,), items that were learned; the others come last in scores, and histories skip them.
+        read: bool (n_items,), items with training events; histories skip the others.
         history: newest items that are read.
+        taught: bool (n_items,), items that an auxiliary term taught; none by default. What is neither read nor taught
+            comes last in scores.
     """
 
-    def __init__(self, module: Encoder, servable: NDArray[np.bool_], history: int) -> None:
-        self.module, self.servable, self.history = module, servable, history
+    def __init__(
+        self, module: Encoder, read: NDArray[np.bool_], history: int, taught: NDArray[np.bool_] | None = None
+    ) -> None:
+        self.module, self.read, self.history = module, read, history
+        self.servable = read if taught is None else read | taught
         self.device = next(module.parameters()).device
         module.eval()
 
@@ -40,7 +45,7 @@ class Serving:
 
     def query_vectors(self, queries: Queries) -> FloatArray:
         """Return (q, m, d), NaN where a query has fewer than m vectors or a history that says nothing."""
-        history, times = known_history(queries, self.servable, self.history)
+        history, times = known_history(queries, self.read, self.history)
         asked = np.flatnonzero((history >= 0).any(axis=1)) if history.shape[1] else np.zeros(0, np.int64)
         found: FloatArray | None = None
         with torch.inference_mode():

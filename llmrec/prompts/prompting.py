@@ -13,9 +13,9 @@ from pydantic import Field
 from llmrec.config import Config
 from llmrec.data import Dataset, Queries
 from llmrec.errors import ConfigError, DataError, EngineError
+from llmrec.prompts.examples import Example, draw_examples
 from llmrec.prompts.template import Template, clean_text, load_template
 from llmrec.protocols import Engine, FloatArray, Prompt
-from llmrec.rank.examples import Example, draw_examples
 
 Variables = Mapping[str, str | Sequence[str]]
 Solve = Callable[[Example], list[tuple[Variables, str]]]

@@ -1,13 +1,17 @@
-"""Choosing among labelled titles by the one token to come."""
+"""Choosing by the one token to come: among labelled titles, or between yes and no."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from llmrec.errors import ConfigError
+from llmrec.prompts.examples import Example
+from llmrec.prompts.labels import first_tokens
+from llmrec.prompts.prompting import Past, Prompter, Variables
+from llmrec.prompts.votes import Votes
 from llmrec.protocols import FloatArray
-from llmrec.rank.examples import Example
-from llmrec.rank.prompting import Prompter, Variables
 
 
 class Chooser:
@@ -33,6 +37,13 @@ class Chooser:
         variables = [(history, self._variables(titles)) for history, titles in asked]
         return self.prompter.logprobs(variables, answers)
 
+    def vote(self, asked: Sequence[tuple[list[str], list[str]]]) -> Votes:
+        """Return what is said of (history, two titles) pairs, each asked in both orders, one behind the other."""
+        both = [each for history, titles in asked for each in ((history, titles), (history, titles[::-1]))]
+        found = np.array(self.choose(both), np.float64).reshape(-1, 2, 2)
+        odds = found[:, :, 0] - found[:, :, 1]
+        return Votes(odds[:, 0], -odds[:, 1])
+
     def _variables(self, titles: list[str]) -> Variables:
         return {"candidates": titles, "labels": self.labels[: len(titles)]}
 
@@ -41,6 +52,41 @@ class Chooser:
         place = min(example.target, len(others))
         titles = self.prompter.titles([*others[:place], example.candidates[example.target], *others[place:]])
         return [(self._variables(titles), self.answers[place])]
+
+
+class YesNo:
+    """Asks whether a title comes next, by the odds of yes against no as the one token to come.
+
+    Prompts of one history differ at their end only, so an engine that shares prefixes reads the history once.
+
+    Args:
+        prompter: renders a template of two labels (no and yes), which sees ``target``.
+
+    Raises:
+        ConfigError: the template has fewer labels, or one token each does not tell them apart.
+    """
+
+    def __init__(self, prompter: Prompter) -> None:
+        self.prompter = prompter
+        self.completions = [prompter.template.render_cleaned_answer(label) for label in first_labels(prompter, 2)]
+        sample = prompter.sample({"target": "Title"}).user
+        self.answers = first_tokens(prompter.engine, self.completions, sample)
+        prompter.show(self._solve)
+
+    def odds(self, asked: Sequence[tuple[Past, str]]) -> list[float]:
+        """Return log p(yes) - log p(no) for (history, title) pairs, NaN where the engine failed."""
+        questions = [(past, {"target": title}) for past, title in asked]
+        return [yes - no for no, yes in self.prompter.logprobs(questions, [self.answers] * len(questions))]
+
+    def _solve(self, example: Example) -> list[tuple[Variables, str]]:
+        """Return the chosen item with a yes, another one with a no; where likes are told, what it was rated."""
+        no, yes = self.completions
+        chosen = example.candidates[example.target]
+        if self.prompter.like_above is not None:
+            return [({"target": self.prompter.titles([chosen])[0]}, yes if example.yes else no)]
+        other = [item for item in example.candidates if item != chosen][:1]
+        asked = zip(self.prompter.titles([chosen, *other]), (yes, no), strict=False)
+        return [({"target": title}, answer) for title, answer in asked]
 
 
 def first_labels(prompter: Prompter, n: int) -> list[str]:

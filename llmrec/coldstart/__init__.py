@@ -1,0 +1,1 @@
+"""Cold start: a language model simulates what users would do with items that nobody has touched."""
