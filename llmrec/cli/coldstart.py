@@ -109,7 +109,7 @@ def fit(
     interactions: Annotated[
         Path | None, typer.Option(help="Or interactions from 'llmrec coldstart simulate interactions'.")
     ] = None,
-    weight: Annotated[float | None, typer.Option(help="Of a pair against an event (lambda).  [default: 1]")] = None,
+    weight: Annotated[float | None, typer.Option(help="Of a pair against an event (lambda).  [default: 0.1]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.  [default: 0]")] = None,
     override: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. model.factors=32.")] = None,
 ) -> None:

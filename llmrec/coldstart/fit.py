@@ -37,7 +37,7 @@ class FitRecipe(Config):
     """Preferences from ``llmrec coldstart simulate pairs``."""
     interactions: Path | None = None
     """Or interactions from ``llmrec coldstart simulate interactions``."""
-    weight: float = Field(1.0, ge=0)
+    weight: float = Field(0.1, ge=0)
     """Of pairs: what one of mean weight counts against an event (lambda)."""
     seed: int = 0
     """Of everything random."""
